@@ -1,0 +1,79 @@
+# The commands of the project; `make` alone lists them. Needs make, git, and Python 3.11 or newer with pip.
+
+PYTHON ?= python3
+BIN := .venv/bin
+NOTEBOOK ?= notebooks/01_first_cell.ipynb
+# What the tests use of Debian's packages.
+DEBIAN := chromium
+# JupyterLab refuses to run as root unless told that this is meant.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+# Each step says what it is; a failing one says what to run to see only it.
+define step
+@printf '\n== %s\n' '$(2)'
+@$(3) || { printf '\n== FAILED: %s (to run only this: make %s)\n' '$(2)' '$(1)' >&2; exit 1; }
+endef
+
+.PHONY: help demo test lab lint types contracts events unit bench docs clean python environment debian
+.NOTPARALLEL:
+
+help:
+	@printf '%s\n' \
+	  'make demo       run the first notebook in a real kernel and write a page of it to out/' \
+	  'make test       set everything up, then run every check and test' \
+	  'make lab        open JupyterLab on the notebooks' \
+	  'make lint       ruff: rules and format' \
+	  'make types      mypy' \
+	  'make contracts  which room may import which' \
+	  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
+	  'make bench      us and the peers in one run' \
+	  'make docs       write the generated pages of docs/' \
+	  'make clean      remove what the commands wrote, but .venv'
+
+python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  printf '%s\n' 'There is no $(PYTHON) here: install Python 3.11 or newer with pip' \
+	    '(on Debian and Ubuntu: apt-get install python3 python3-pip python3-venv).' >&2; exit 1; }
+
+demo: python
+	@$(PYTHON) tools/environment.py lab
+	@$(BIN)/python tools/run_notebook.py $(NOTEBOOK) --out out
+
+lab: python
+	@$(PYTHON) tools/environment.py lab
+	@$(BIN)/python -m jupyterlab $(AS_ROOT) --notebook-dir=notebooks
+
+environment: python
+	@$(PYTHON) tools/environment.py lab test dev
+
+debian: environment
+	@$(BIN)/python tools/debian.py $(DEBIAN)
+
+test: environment debian lint types contracts events unit
+
+lint: environment
+	$(call step,lint,Rules: ruff check,$(BIN)/ruff check .)
+	$(call step,lint,Format: ruff format --check,$(BIN)/ruff format --check .)
+
+types: environment
+	$(call step,types,Types: mypy,$(BIN)/python -m mypy)
+
+contracts: environment
+	$(call step,contracts,Contracts: who imports whom,$(BIN)/lint-imports)
+
+events: environment
+	$(call step,events,Docs: the events page matches the catalogue,$(BIN)/python docs/generate_events.py --check)
+
+unit: environment
+	@printf '\n== Tests: pytest\n'
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: environment
+	@$(BIN)/python benchmarks/dispatch.py $(ARGS)
+
+docs: environment
+	@$(BIN)/python docs/generate_events.py
+
+clean:
+	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

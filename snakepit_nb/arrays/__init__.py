@@ -1,0 +1,1 @@
+"""Zero copy: arrays that two processes see in the same memory."""

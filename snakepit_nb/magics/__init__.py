@@ -1,0 +1,53 @@
+"""The magics: `%%snakepit` and `%snakepit`, from the line that the user types to what appears below the cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snakepit_nb import registry
+from snakepit_nb.magics.arguments import help_text
+from snakepit_nb.magics.cell import run_cell
+from snakepit_nb.magics.line import run_line
+from snakepit_nb.magics.routing import sink_for
+from snakepit_nb.pool import output
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_NAME = "snakepit"
+_loaded: dict[int, object] = {}
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics with a shell. Idempotent."""
+    if id(shell) in _loaded:
+        return
+    from IPython.core.magic import no_var_expand  # noqa: PLC0415 - the caller has IPython, this room's tests may not
+
+    @no_var_expand
+    def cell(line: str, body: str) -> object:
+        return run_cell(shell, line, body)
+
+    @no_var_expand
+    def line_(line: str) -> object:
+        return run_line(shell, line)
+
+    cell.__doc__ = help_text("cell")
+    line_.__doc__ = help_text("line")
+    sink = sink_for(shell)
+    output.set_sink(sink)
+    shell.register_magic_function(cell, "cell", _NAME)
+    shell.register_magic_function(line_, "line", _NAME)
+    _loaded[id(shell)] = sink
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away again, end the pools and let go of everything that was hooked. Idempotent."""
+    sink = _loaded.pop(id(shell), None)
+    if sink is None:
+        return
+    registry.shutdown()
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop(_NAME, None)
+    output.set_sink(None)
+    sink.close()  # type: ignore[attr-defined]

@@ -1,0 +1,48 @@
+"""`%snakepit`: pools are started, stopped and looked at, and one expression is evaluated in a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from snakepit_nb import registry
+from snakepit_nb.errors.types import PoolError
+from snakepit_nb.magics.arguments import LineCommand, parse_line
+from snakepit_nb.magics.cell import evaluate
+from snakepit_nb.magics.display import Status
+from snakepit_nb.pool import loans
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def run_line(shell: InteractiveShell, line: str) -> object:
+    """Do what a `%snakepit` line says.
+
+    Raises:
+        UsageError: the line is not one, or names a pool that is not there.
+    """
+    command = parse_line(line)
+    if command.kind == "expression":
+        return evaluate(shell, command.expression or "")
+    try:
+        return _act(command)
+    except PoolError as error:
+        raise UsageError(str(error)) from None
+
+
+def _act(command: LineCommand) -> object:
+    if command.kind == "start":
+        return registry.start(command.pool, workers=command.workers, preload=command.preload)
+    if command.kind == "stop":
+        if command.every:
+            registry.shutdown()
+        else:
+            registry.stop(command.pool)
+        return None
+    pools = registry.pools()
+    if command.pool is not None:
+        pools = [pool for pool in pools if pool.name == command.pool] or [registry.get_pool(command.pool)]
+    arrays = loans.kernel_store().stats() if pools else None
+    return Status(pools, arrays)

@@ -1,0 +1,159 @@
+"""The promise of a result: a `concurrent.futures.Future` whose waiter may fetch the answer itself."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
+_making: Final = threading.Lock()
+_SOON: Final = 5.0
+_DONE: Final = frozenset({CANCELLED_AND_NOTIFIED, FINISHED})
+
+
+class Keeper(Protocol):
+    """What a future asks of its pool."""
+
+    def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
+        """Fetch answers in this thread until the future is done, where that can be; at most `timeout` seconds."""
+
+    def cancel(self, future: PoolFuture[Any]) -> bool:
+        """End the request of this future."""
+
+    def running(self, future: PoolFuture[Any]) -> bool:
+        """Whether a worker has the request."""
+
+
+class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg] - generic at run time from 3.9 on only by alias
+    """A request's future.
+
+    It is a `concurrent.futures.Future` in every way, and more: `cancel()` also ends a request that runs (its
+    worker is killed and replaced), and a cell may `await` it.
+
+    Example:
+        >>> from snakepit_nb import Pool
+        >>> with Pool(1) as pool:
+        ...     pool.submit(abs, -3).result()
+        3
+    """
+
+    def __init__(self, keeper: Keeper, request_id: int, command: str) -> None:
+        # What the base class sets up, except that its condition is made only when somebody waits: most
+        # futures of a batch are done by the time they are asked, and the condition is half of their cost.
+        self._state = PENDING
+        self._result: object = None
+        self._exception: BaseException | None = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
+        self._made: threading.Condition | None = None
+        self._keeper: Keeper | None = keeper
+        self.request_id = request_id
+        self.command = command
+
+    @property
+    def _condition(self) -> threading.Condition:
+        made = self._made
+        if made is None:
+            with _making:
+                made = self._made
+                if made is None:
+                    made = self._made = threading.Condition()
+        return made
+
+    def cancel(self) -> bool:
+        """Cancel the request, queued or running; False where it is done already."""
+        keeper = self._keeper
+        return keeper.cancel(self) if keeper is not None else self.cancelled()
+
+    def running(self) -> bool:
+        """Whether the request was handed to a worker and is not done yet."""
+        keeper = self._keeper
+        return keeper is not None and not self.done() and keeper.running(self)
+
+    def result(self, timeout: float | None = None) -> T:
+        """The result, or the request's exception raised here.
+
+        Raises:
+            TimeoutError: it is not done after `timeout` seconds; it goes on.
+            CancelledError: it was cancelled.
+        """
+        timeout = self._attend(timeout)
+        return super().result(timeout)  # type: ignore[no-any-return]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The request's exception, or None where it went well; raises as `result` does."""
+        timeout = self._attend(timeout)
+        return super().exception(timeout)
+
+    def _attend(self, timeout: float | None) -> float | None:
+        if self._state in _DONE:
+            return timeout
+        keeper = self._keeper
+        if keeper is None:
+            return timeout
+        if timeout is not None and timeout < 0:
+            timeout = 0.0
+        keeper.attend(self, timeout)
+        return timeout if timeout is None or self._state not in _DONE else 0.0
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Let `await future` work in a cell or any asyncio program."""
+        import asyncio  # noqa: PLC0415 - only for those who await
+
+        return asyncio.wrap_future(self).__await__()
+
+    def settle(self, value: object, error: BaseException | None) -> bool:
+        """Set the result or the exception; whether callbacks now wait to be run by `run_callbacks`.
+
+        Callbacks are not run here: the thread that settles may be one that waits in `result()` while it holds
+        a lock that a callback wants.
+        """
+        if self._state in _DONE:
+            return False
+        self._result = value
+        self._exception = error
+        self._keeper = None
+        self._state = FINISHED
+        # Whoever makes the condition after this line finds the state set, and neither waits nor adds a callback.
+        if self._made is None:
+            return False
+        with self._made:
+            for waiter in self._waiters:
+                if error is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            self._made.notify_all()
+            return bool(self._done_callbacks)
+
+    def settle_cancelled(self) -> bool:
+        """Become cancelled, also from running; whether callbacks now wait to be run by `run_callbacks`."""
+        with self._condition:
+            if self._state != PENDING:
+                return False
+            self._state = CANCELLED_AND_NOTIFIED
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+            self._keeper = None
+            return bool(self._done_callbacks)
+
+    def wait_settled(self) -> None:
+        """Wait until another thread, which is about to settle this future, has done so."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._state in _DONE, _SOON)
+
+    def run_callbacks(self) -> None:
+        """Run the callbacks that were there when it settled; one that raises, `sys.exit()` too, is logged."""
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except BaseException:
+                _LOG.exception("exception calling callback for %r", self)

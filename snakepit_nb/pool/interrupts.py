@@ -1,0 +1,64 @@
+"""Steps that an interrupt must not cut in two.
+
+In the main thread the stop button raises KeyboardInterrupt between any two steps. Where a step has changed a
+pool's state and the next has not yet, or a packet is received and not yet looked at, that would lose a request.
+"""
+
+from __future__ import annotations
+
+import threading
+
+# The module behind `signal`: its functions without the enum conversions, which cost more than the rest of a dispatch.
+from _signal import SIGINT, getsignal, signal
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+_ident = threading.get_ident
+_MAIN: Final = threading.main_thread()
+
+
+class Uninterrupted:
+    """Hold an interrupt back until the block ends; `waiting` lets it through while the block only waits.
+
+    In another thread than the main one, where no interrupt arrives, it does nothing.
+
+    Example:
+        >>> with Uninterrupted() as guard:
+        ...     guard.waiting
+        False
+    """
+
+    __slots__ = ("_previous", "_seen", "waiting")
+
+    def __init__(self) -> None:
+        self._previous: object = None
+        self._seen = False
+        self.waiting = False
+
+    def __enter__(self) -> Uninterrupted:
+        if _ident() == _MAIN.ident:
+            previous = getsignal(SIGINT)
+            if callable(previous):
+                self._previous = previous
+                signal(SIGINT, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.waiting:
+            self.waiting = False
+            self._previous(number, frame)  # type: ignore[operator]
+        else:
+            self._seen = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        previous = self._previous
+        if previous is not None:
+            self._previous = None
+            signal(SIGINT, previous)
+            if self._seen:
+                self._seen = False
+                previous(SIGINT, None)  # type: ignore[operator]

@@ -1,0 +1,63 @@
+"""The one store of the kernel, shared by all pools: an array that one pool gave back goes to another as it is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb import options
+from snakepit_nb.arrays import arena
+from snakepit_nb.arrays.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_lock: Final = threading.Lock()
+_store: Store | None = None
+_on_return: Final[dict[str, Callable[[], None]]] = {}
+
+
+def kernel_store() -> Store:
+    """The kernel's store, made at the first call.
+
+    Example:
+        >>> kernel_store() is kernel_store()
+        True
+    """
+    global _store  # noqa: PLW0603 - one for the process is what this room is for
+    with _lock:
+        if _store is None:
+            inline = options.current().inline_bytes
+            _store = Store("kernel", arena.from_options(), inline_bytes=inline, on_return=_returned)
+        return _store
+
+
+def watch(peer: str, call: Callable[[], None]) -> None:
+    """Call this when leases begin to wait for `peer`, in whatever thread dropped the array."""
+    _on_return[peer] = call
+
+
+def unwatch(peer: str) -> None:
+    """The peer is gone: nothing can be given back to it."""
+    _on_return.pop(peer, None)
+    if _store is not None:
+        _store.take_returns(peer)
+
+
+def _returned(peer: str) -> None:
+    call = _on_return.get(peer)
+    if call is not None:
+        call()
+    elif _store is not None:
+        _store.take_returns(peer)
+
+
+def _forget() -> None:
+    """In a child that the user forked: the store and its arena are the parent's."""
+    global _store  # noqa: PLW0603 - as above
+    _store = None
+    _on_return.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

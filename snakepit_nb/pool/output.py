@@ -1,0 +1,78 @@
+"""Where the output of workers goes: a role that a notebook fills, and the plain one of a script."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class OutputSink(Protocol):
+    """Takes what workers write and show, for the one who asked."""
+
+    def origin(self) -> object:
+        """A token for the one who is asking now; taken inside `submit`, in its thread."""
+
+    def stream(self, origin: object, name: str, text: str) -> None:
+        """Text that a request of `origin` wrote to `name`, which is "stdout" or "stderr"."""
+
+    def display(self, origin: object, message: Mapping[str, object]) -> None:
+        """A display message of a request of `origin`: `type`, `data`, `metadata`, `transient`, `wait`."""
+
+    def finish(self, origin: object) -> None:
+        """A request of `origin` ended: show what is held back for it."""
+
+
+class ScriptSink:
+    """Writes what workers print to this process's own streams, and displays as their plain text.
+
+    Example:
+        >>> ScriptSink().stream(None, "stdout", "hello\\n")
+        hello
+    """
+
+    def origin(self) -> object:
+        """Nobody in particular."""
+        return None
+
+    def stream(self, origin: object, name: str, text: str) -> None:
+        """Write to the stream of that name."""
+        del origin
+        out = sys.stderr if name == "stderr" else sys.stdout
+        if out is not None:
+            out.write(text)
+            out.flush()
+
+    def display(self, origin: object, message: Mapping[str, object]) -> None:
+        """Write the plain text of what is shown."""
+        data = message.get("data")
+        if isinstance(data, dict) and "text/plain" in data:
+            self.stream(origin, "stdout", f"{data['text/plain']}\n")
+
+    def finish(self, origin: object) -> None:
+        """Nothing is held back."""
+
+
+_sink: OutputSink = ScriptSink()
+
+
+def sink() -> OutputSink:
+    """Where the output of workers goes now.
+
+    Example:
+        >>> sink() is sink()
+        True
+    """
+    return _sink
+
+
+def set_sink(chosen: OutputSink | None) -> None:
+    """Send the output of all pools there; None for this process's own streams.
+
+    Example:
+        >>> set_sink(None)
+    """
+    global _sink  # noqa: PLW0603 - one process has one front end
+    _sink = ScriptSink() if chosen is None else chosen

@@ -1,0 +1,399 @@
+"""The pool: a `concurrent.futures.Executor` whose workers are processes of this kernel."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import itertools
+import math
+import os
+import re
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from snakepit_nb import options
+from snakepit_nb.errors.types import PoolError
+from snakepit_nb.pool import loans, output
+from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
+from snakepit_nb.pool.future import PoolFuture
+from snakepit_nb.pool.process import nesting
+from snakepit_nb.pool.request import Request, next_number
+from snakepit_nb.pool.supervisor import Supervisor, WorkerFacts
+from snakepit_nb.wire.payload import run_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_EXIT_BUDGET: Final = 1.4
+_NAME: Final = re.compile(r"[^\W\d][\w.-]*")
+_ages: Final = itertools.count()
+_alive: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+
+
+class Pool(concurrent.futures.Executor):
+    """Worker processes of this kernel, behind the interface of `concurrent.futures.Executor`.
+
+    Args:
+        max_workers: How many workers; by default one for each core that this process may use. They start when
+            the first work comes.
+        name: What the pool is called in `%%snakepit NAME`, events and errors.
+        profile: `"process"`.
+        initializer: Called once in each worker before its first request, with `initargs`. Where it fails the
+            pool is broken.
+        initargs: Arguments of `initializer`.
+        preload: Modules that are imported once, before workers are forked from that process; a start then
+            costs milliseconds whatever they are. Never a module that starts CUDA or threads.
+
+    Raises:
+        ValueError, TypeError: an argument is not what is said above.
+        PoolError: pools are nested too deep.
+
+    Example:
+        >>> with Pool(2, name="doc") as pool:
+        ...     sorted(pool.map(abs, [-2, 1]))
+        [1, 2]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        name: str = "default",
+        profile: str = "process",
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[object] = (),
+        preload: Sequence[str] = (),
+    ) -> None:
+        _check(max_workers, name, profile, initializer, preload)
+        deepest = options.current().nesting
+        if nesting() >= deepest:
+            text = (
+                f"a pool in a worker of a pool, {nesting()} deep: no more than {deepest} are allowed "
+                "(option nesting); do the inner work in the cell itself"
+            )
+            raise PoolError(text)
+        self._max_workers = max_workers or _cores()
+        self._name = name
+        self._owner = os.getpid()
+        self._age = next(_ages)
+        first = None
+        if initializer is not None:
+            function, arguments = self._packed(initializer, tuple(initargs), {}, number := next_number())
+            first = Request(
+                number, PoolFuture(_Nobody(), number, "initializer"), function, arguments, "initializer", None,
+                0, alone=True, timeout=None,
+            )  # fmt: skip
+        self._supervisor = Supervisor(
+            name, self._max_workers, preload=tuple(preload), initializer=first, sink=output.sink
+        )
+        _alive.add(self)
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self._name
+
+    @property
+    def max_workers(self) -> int:
+        """How many workers the pool may have."""
+        return self._max_workers
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
+        """Have a worker call `fn(*args, **kwargs)`.
+
+        Arguments are packed before this returns; arrays that lie in shared memory are lent and not copied, so
+        what is written to those afterwards may be seen by the worker.
+
+        Raises:
+            CaptureError: the function or an argument cannot travel; the message says which part of it.
+            PoolClosed: the pool was shut down.
+            PoolBroken: too many workers died.
+            ArrayError: shared memory is used up.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     pool.submit(divmod, 7, 2).result()
+            (3, 1)
+        """
+        return self.request(fn, args, kwargs)
+
+    def request(
+        self,
+        fn: Callable[..., T],
+        args: Sequence[object] = (),
+        kwargs: dict[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+        command: str | None = None,
+        alone: bool = False,
+    ) -> PoolFuture[T]:
+        """Like `submit`, for callers who want to say more.
+
+        Args:
+            fn: The function.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            timeout: Seconds from now after which the request ends with `RequestTimeout`, its worker killed.
+            command: What the request is called in events and errors; by default the function's name.
+            alone: Let no other request wait in this one's worker: it can then be interrupted by itself.
+
+        Raises:
+            ValueError: `timeout` is not a number of seconds above zero.
+            PoolClosed, PoolBroken, CaptureError, ArrayError: as for `submit`.
+        """
+        if timeout is not None:
+            timeout = _seconds(timeout)
+        if os.getpid() != self._owner:
+            text = f"pool {self._name!r} belongs to another process; make a new Pool after a fork"
+            raise PoolError(text)
+        began = time.monotonic_ns()
+        supervisor = self._supervisor
+        if supervisor.state.closing or supervisor.state.broken is not None:
+            supervisor.check_open()
+        number = next_number()
+        function, arguments = self._packed(fn, tuple(args), kwargs or {}, number)
+        name = command or getattr(fn, "__name__", None) or type(fn).__name__
+        future: PoolFuture[T] = PoolFuture(supervisor, number, name)
+        request = Request(
+            number, future, function, arguments, name, output.sink().origin(), began,
+            alone=alone, timeout=timeout,
+        )  # fmt: skip
+        try:
+            supervisor.submit(request)
+        except BaseException:
+            if number not in supervisor.requests:
+                loans.kernel_store().release(arguments.leases)
+            raise
+        return future
+
+    def _packed(
+        self, fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], number: int
+    ) -> Any:  # noqa: ANN401 - a pair of values that only Request reads
+        store = loans.kernel_store()
+        function = pack_function(fn, store)
+        if function is None:
+            return APPLY, pack_arguments((fn, args, kwargs), {}, store, number)
+        return function, pack_arguments(args, kwargs, store, number)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """Call `fn` for each set of items, on all workers; results come in order.
+
+        Args:
+            fn: The function.
+            iterables: One iterable for each argument of `fn`; the shortest ends the map.
+            timeout: Seconds from now after which the next result raises `TimeoutError`.
+            chunksize: How many calls travel as one request.
+
+        Raises:
+            ValueError: `chunksize` is below one.
+
+        Example:
+            >>> with Pool(2) as pool:
+            ...     list(pool.map(pow, [2, 3], [3, 2], chunksize=2))
+            [8, 9]
+        """
+        if chunksize < 1:
+            text = f"chunksize must be at least 1, got {chunksize}"
+            raise ValueError(text)
+        until = None if timeout is None else time.monotonic() + timeout
+        name = getattr(fn, "__name__", None) or type(fn).__name__
+        if chunksize == 1:
+            futures: list[PoolFuture[Any]] = [self.submit(fn, *items) for items in zip(*iterables, strict=False)]
+        else:
+            rows = zip(*iterables, strict=False)
+            futures = []
+            while chunk := list(itertools.islice(rows, chunksize)):
+                futures.append(self.request(run_chunk, (fn, chunk), command=name))
+        return _results(futures, until, chunked=chunksize > 1)
+
+    def start(self, *, wait: bool = True, timeout: float | None = None) -> Pool:
+        """Start all workers now instead of at the first request; gives the pool back.
+
+        Raises:
+            PoolClosed: the pool was shut down.
+            PoolBroken: workers cannot start here; the message says why.
+            TimeoutError: they are not all there after `timeout` seconds.
+        """
+        self._supervisor.start()
+        if wait and not self._supervisor.wait_ready(timeout):
+            self._supervisor.check_open()
+            text = f"the workers of pool {self._name!r} did not all start within {timeout} s"
+            raise TimeoutError(text)
+        return self
+
+    def interrupt(self, future: PoolFuture[Any]) -> None:
+        """Raise KeyboardInterrupt in the worker that runs this request; the worker lives on."""
+        self._supervisor.interrupt(future)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base class's signature
+        """Take no more work and end the workers when the last request is answered. Idempotent.
+
+        Args:
+            wait: Return only when all of that is done.
+            cancel_futures: Cancel what no worker has begun.
+        """
+        self._supervisor.close(cancel_futures=cancel_futures)
+        if wait:
+            self._supervisor.finished.wait()
+
+    def kill(self) -> None:
+        """End everything now: requests are cancelled, workers killed."""
+        self._supervisor.abort()
+        self._supervisor.finished.wait(_EXIT_BUDGET)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool takes no more work."""
+        return self._supervisor.state.closing or self._supervisor.state.broken is not None
+
+    def stats(self) -> dict[str, int]:
+        """How many workers there are, start, are busy and idle, and how many requests wait.
+
+        Example:
+            >>> Pool(2).stats()["workers"]
+            0
+        """
+        with self._supervisor.lock:
+            return self._supervisor.state.counts()
+
+    def workers(self) -> list[WorkerFacts]:
+        """The workers that there are now, in the order of their slots.
+
+        Example:
+            >>> Pool(2).workers()
+            []
+        """
+        return self._supervisor.workers_now()
+
+    def __repr__(self) -> str:
+        """What the pool is doing, in one line."""
+        counts = self.stats()
+        label = f"<Pool {self._name!r}"
+        if self._supervisor.state.broken is not None:
+            return f"{label} broken: {self._supervisor.state.broken}>"
+        if self._supervisor.finished.is_set():
+            return f"{label} closed>"
+        if not counts["workers"]:
+            return f"{label} up to {self._max_workers} workers, none started>"
+        said = [f"{counts['busy']} busy", f"{counts['idle']} idle"]
+        if counts["starting"]:
+            said.append(f"{counts['starting']} starting")
+        plural = "" if counts["workers"] == 1 else "s"
+        text = f"{label} {counts['workers']} worker{plural}: {', '.join(said)}; {counts['queued']} queued"
+        return f"{text}; closing>" if self._supervisor.state.closing else f"{text}>"
+
+    def __del__(self) -> None:
+        """A pool that nobody holds ends once what it was given is done."""
+        supervisor = getattr(self, "_supervisor", None)
+        if supervisor is not None and os.getpid() == self._owner:
+            supervisor.close(cancel_futures=False)
+
+
+class _Nobody:
+    """Keeps the future of an initializer, which nobody waits for."""
+
+    def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
+        del future, timeout
+
+    def cancel(self, future: PoolFuture[Any]) -> bool:
+        del future
+        return False
+
+    def running(self, future: PoolFuture[Any]) -> bool:
+        del future
+        return False
+
+
+def _results(futures: list[PoolFuture[Any]], until: float | None, *, chunked: bool) -> Iterator[Any]:
+    """Results in order; those that nobody will ask for any more are cancelled."""
+    futures.reverse()
+    try:
+        while futures:
+            left = None if until is None else until - time.monotonic()
+            found = futures.pop().result(left)
+            if chunked:
+                yield from found
+            else:
+                yield found
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _seconds(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        text = f"timeout: expected a number of seconds, got {timeout!r}"
+        raise TypeError(text)
+    if not 0 < timeout < math.inf:
+        text = f"timeout: expected a number of seconds above zero, got {timeout!r}"
+        raise ValueError(text)
+    return float(timeout)
+
+
+def _check(
+    max_workers: int | None,
+    name: str,
+    profile: str,
+    initializer: Callable[..., object] | None,
+    preload: Sequence[str],
+) -> None:
+    if max_workers is not None:
+        if isinstance(max_workers, bool) or not isinstance(max_workers, int):
+            text = f"max_workers: expected a whole number, got {max_workers!r}"
+            raise TypeError(text)
+        if max_workers < 1:
+            text = f"max_workers: expected at least 1, got {max_workers}"
+            raise ValueError(text)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = f"name: expected a letter and then letters, digits, '_', '-' or '.', got {name!r}"
+        raise ValueError(text)
+    if profile != "process":
+        text = f"profile: expected 'process', got {profile!r}"
+        raise ValueError(text)
+    if initializer is not None and not callable(initializer):
+        text = f"initializer: expected a callable, got {initializer!r}"
+        raise TypeError(text)
+    if isinstance(preload, str) or not all(isinstance(each, str) for each in preload):
+        text = f"preload: expected names of modules, like ('pandas',), got {preload!r}"
+        raise TypeError(text)
+
+
+def live_pools() -> list[Pool]:
+    """The pools of this process that still take work, oldest first.
+
+    Example:
+        >>> Pool(1, name="doc_live") in live_pools()
+        False
+    """
+    found = [pool for pool in list(_alive) if not pool.closed and pool._owner == os.getpid()]  # noqa: SLF001 - same room
+    return sorted(found, key=lambda pool: pool._age)  # noqa: SLF001 - same room
+
+
+def close_all() -> None:
+    """End all pools now; for the exit of the process."""
+    pools = [pool for pool in list(_alive) if pool._owner == os.getpid()]  # noqa: SLF001 - same room
+    for pool in pools:
+        pool._supervisor.stop_reason = "exit"  # noqa: SLF001 - same room
+        pool._supervisor.abort()  # noqa: SLF001 - same room
+    until = time.monotonic() + _EXIT_BUDGET
+    for pool in pools:
+        pool._supervisor.finished.wait(max(0.0, until - time.monotonic()))  # noqa: SLF001 - same room
+
+
+atexit.register(close_all)

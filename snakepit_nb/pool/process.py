@@ -1,0 +1,307 @@
+"""Processes as the kernel holds them: the nursery, and the descriptors and the end of each worker."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from codecs import IncrementalDecoder, getincrementaldecoder
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb import options
+from snakepit_nb.errors.types import PoolError
+from snakepit_nb.wire import channel
+from snakepit_nb.wire.channel import Channel
+from snakepit_nb.wire.lane import DescriptorLane
+from snakepit_nb.wire.messages import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from snakepit_nb.arrays.store import Store
+
+_ROOM: Final = 1 << 16
+_NESTING: Final = "SNAKEPIT_NB_DEPTH"
+_START: Final = "import sys; sys.path[:] = {path!r}; from snakepit_nb.worker.nursery import main; main({fd})"
+
+
+class Nursery:
+    """The warm process that workers are forked from; one for all pools with the same preload.
+
+    Raises:
+        PoolError: it cannot be started here; the message says why and what to do.
+    """
+
+    def __init__(self, preload: tuple[str, ...]) -> None:
+        if sys.platform != "linux":
+            text = (
+                f"worker processes need Linux for now, this is {sys.platform}; "
+                "run the cell without %%snakepit, or the notebook's kernel on a Linux machine"
+            )
+            raise PoolError(text)
+        self.preload = preload
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._sock = ours
+        # Its own words are wanted only if it fails to start; a file, because a pipe would have to be read.
+        with tempfile.TemporaryFile() as words, theirs:
+            code = _START.format(path=sys.path, fd=theirs.fileno())
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own code
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+            theirs.close()
+            reply = self._reply(options.current().start_timeout)
+            if reply is None or "error" in reply:
+                words.seek(0)
+                said = words.read().decode("utf-8", "replace").strip()[-2000:]
+                self.close()
+                text = f"the process that workers start from did not come up: {(reply or {}).get('error') or said}"
+                raise PoolError(text)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still fork."""
+        return self._process.poll() is None
+
+    def _reply(self, timeout: float) -> dict[str, object] | None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            return None
+        data, fds, _, _ = socket.recv_fds(self._sock, _ROOM, 1)
+        reply: dict[str, object] = json.loads(data) if data else {}
+        if fds:
+            reply["pidfd"] = fds[0]
+        return reply or None
+
+    def fork(self, spec: Mapping[str, object], fds: tuple[int, int, int, int, int]) -> tuple[int, int]:
+        """Fork a worker with these descriptors; its process id and a descriptor of the process.
+
+        Raises:
+            PoolError: the nursery is gone, or a module of `preload` fails to import.
+        """
+        packet = json.dumps({**spec, "preload": list(self.preload)}).encode()
+        with self._lock:
+            try:
+                socket.send_fds(self._sock, [packet], list(fds))
+                reply = self._reply(options.current().start_timeout)
+            except OSError as error:
+                text = f"the process that workers start from is gone: {error}"
+                raise PoolError(text) from error
+        if reply is None or "pidfd" not in reply:
+            text = str((reply or {}).get("error") or "the process that workers start from does not answer")
+            raise PoolError(text)
+        return int(str(reply["pid"])), int(str(reply["pidfd"]))
+
+    def close(self) -> None:
+        """End it, and with it every worker that is left. Idempotent."""
+        self._sock.close()
+        try:
+            self._process.wait(options.current().stop_grace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+_nurseries: dict[tuple[str, ...], Nursery] = {}
+_nurseries_lock = threading.Lock()
+
+
+def nursery(preload: tuple[str, ...]) -> Nursery:
+    """The nursery of this kernel for a preload, started at the first call and again if it died."""
+    with _nurseries_lock:
+        found = _nurseries.get(preload)
+        if found is None or not found.alive:
+            if found is not None:
+                found.close()
+            found = _nurseries[preload] = Nursery(preload)
+        return found
+
+
+def close_nurseries() -> None:
+    """End all nurseries; the next pool starts a new one."""
+    with _nurseries_lock:
+        while _nurseries:
+            _nurseries.popitem()[1].close()
+
+
+atexit.register(close_nurseries)
+
+
+def _forget() -> None:
+    """In a child that the user forked: the nursery is the parent's."""
+    _nurseries.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+class Ended:
+    """How a worker ended: `exit_code` (negative: the signal), or None where nobody could tell."""
+
+    __slots__ = ("exit_code", "memory_mb")
+
+    def __init__(self, exit_code: int | None, memory_mb: float | None) -> None:
+        self.exit_code = exit_code
+        self.memory_mb = memory_mb
+
+
+class WorkerProcess:
+    """One worker's process and all the kernel holds of it.
+
+    The kernel keeps the worker's end of the channel open too: what the worker has not claimed yet can be
+    received there, and a nudge sent there wakes whoever waits at the kernel's end.
+    """
+
+    def __init__(self, worker_id: str, pool: str, store: Store, preload: tuple[str, ...]) -> None:
+        self.worker_id = worker_id
+        self.peer = f"{worker_id}/{id(self):x}"
+        self.began = time.monotonic()
+        self.ready_at = self.began
+        self.attending = threading.Lock()
+        self.phase = Phase.GREETING
+        self.known: set[bytes] = set()
+        self.arena = ""
+        self.started = False
+        self.initializing = 0
+        self.ended: Ended | None = None
+        self.request_count = 0
+        self.asked_to_end = False
+        self.spoke = False
+        self.last_origin: object = None
+        self.stderr_tail = ""
+        self._decoders = {"stdout": _decoder(), "stderr": _decoder()}
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            ours, self.far = channel.pair()
+            undo.callback(ours.close)
+            undo.callback(self.far.close)
+            lane, far_lane = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(lane.close)
+            theirs.callback(far_lane.close)
+            pipes = [os.pipe() for _ in range(3)]
+            for read, write in pipes:
+                undo.callback(os.close, read)
+                theirs.callback(os.close, write)
+                os.set_blocking(read, False)
+            (self.stdout, out), (self.stderr, err), (self.obituary, note) = pipes
+            spec = {
+                "worker_id": worker_id,
+                "pool": pool,
+                "cwd": _cwd(),
+                "environ": _environment(),
+                "sys_path": sys.path,
+                "arena": store.arena.id if store.arena else "",
+            }
+            fds = (self.far.fileno(), far_lane.fileno(), out, err, note)
+            self.pid, self.pidfd = nursery(preload).fork(spec, fds)
+            undo.pop_all()
+        self.channel = Channel(ours, store, self.peer)
+        self.lane = DescriptorLane(lane)
+        self.closed = False
+        if store.arena is not None:
+            self.introduce(store, store.arena.id)
+
+    def introduce(self, store: Store, arena: str) -> None:
+        """See that the worker can map an arena, for reading: what it writes stays its own."""
+        if arena == self.arena or self.lane.knows(arena):
+            return
+        found = store.open_readonly(arena)
+        if found is not None:
+            fd, nbytes = found
+            try:
+                self.lane.introduce(arena, fd, nbytes)
+            finally:
+                os.close(fd)
+
+    def nudge(self, packet: bytes) -> None:
+        """Wake whoever waits for this worker's packets."""
+        with contextlib.suppress(OSError):
+            self.far.send(packet, socket.MSG_DONTWAIT)
+
+    def unclaimed(self) -> bytes | None:
+        """Take back the oldest packet that the worker has not received; None where there is none."""
+        try:
+            return self.far.recv(_ROOM, socket.MSG_DONTWAIT) or None
+        except OSError:
+            return None
+
+    def read(self, stream: str) -> str | None:
+        """Text that waits in the worker's stdout or stderr pipe: "" for none now, None at its end."""
+        fd = self.stdout if stream == "stdout" else self.stderr
+        try:
+            data = os.read(fd, _ROOM)
+        except BlockingIOError:
+            return ""
+        except OSError:
+            return None
+        text = self._decoders[stream].decode(data, not data)
+        return text if data else (text or None)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to the worker, and only to it; nothing where it is gone."""
+        with contextlib.suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def read_obituary(self) -> Ended:
+        """How the worker ended, once its obituary pipe is readable."""
+        note: dict[str, object] = {}
+        with contextlib.suppress(OSError, ValueError):
+            data = os.read(self.obituary, _ROOM)
+            note = json.loads(data) if data else {}
+        code, memory = note.get("exit_code"), note.get("memory_kb")
+        return Ended(
+            code if isinstance(code, int) else None,
+            memory / 1024 if isinstance(memory, (int, float)) else None,
+        )
+
+    def close(self) -> None:
+        """Close every descriptor. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.channel.close()
+        self.lane.close()
+        self.far.close()
+        for fd in (self.stdout, self.stderr, self.obituary, self.pidfd):
+            os.close(fd)
+
+
+def _decoder() -> IncrementalDecoder:
+    return getincrementaldecoder("utf-8")("replace")
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a string is what travels
+    except OSError:
+        return "/"
+
+
+def nesting() -> int:
+    """How deep this process is in pools: 0 in a kernel, 1 in a worker of its pool.
+
+    Example:
+        >>> nesting() >= 0
+        True
+    """
+    text = os.environ.get(_NESTING, "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, _NESTING: str(nesting() + 1)}

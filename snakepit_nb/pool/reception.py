@@ -1,0 +1,306 @@
+"""What workers say, and what it means: answers become results, text reaches its cell, events reach the bus.
+
+*Rule:* all of this runs outside the pool's lock: unpacking a result runs code of the user's classes.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb import events, options, telemetry
+from snakepit_nb.errors import unpack_exception
+from snakepit_nb.errors.types import ProtocolError, RemoteError, WorkerCrashed
+from snakepit_nb.pool.crash import classify, signal_name
+from snakepit_nb.wire import codec, messages
+from snakepit_nb.wire.messages import Phase, Side, follow
+from snakepit_nb.wire.payload import Packed, unpack
+
+if TYPE_CHECKING:
+    from snakepit_nb.pool.process import WorkerProcess
+    from snakepit_nb.pool.request import Request
+    from snakepit_nb.pool.supervisor import Supervisor
+
+_US: Final = 1000
+
+
+class Reception:
+    """Takes in what the workers of one pool say."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._name = supervisor.name
+        self._tail = options.current().stderr_tail
+
+    def take(self, worker: WorkerProcess, found: list[messages.Message]) -> None:
+        """Take in the messages of one packet; the worker's `attending` lock is held, the pool's is not.
+
+        Raises:
+            ProtocolError: the worker may not say this now.
+        """
+        for message in found:
+            if type(message) is messages.Value and worker.phase is Phase.SERVING:
+                self._value(worker, message)
+                continue
+            phase = follow(Side.WORKER, worker.phase, message)
+            if phase is None:
+                text = f"{type(message).__name__} is not said while {worker.phase.value}"
+                raise ProtocolError(text)
+            worker.phase = phase
+            if type(message) is messages.Error:
+                self._error(worker, message)
+            else:
+                self._other(worker, message)
+        self._supervisor.flush()
+
+    def _other(self, worker: WorkerProcess, message: messages.Message) -> None:
+        match message:
+            case messages.Output(number, stream, text):
+                self.output(worker, self._origin(worker, number), stream, text)
+            case messages.Display(number, content):
+                self._drain_pipes(worker)
+                self._supervisor.sink().display(self._origin(worker, number), json.loads(content))
+            case messages.Events(_, batch):
+                self._events(worker, batch)
+            case messages.Release(leases):
+                self._supervisor.store.release(codec.unpack_leases(leases))
+            case messages.Hello(_, _, _, arena):
+                self._hello(worker, arena)
+            case messages.Broken(error):
+                raised = unpack_exception(
+                    error, worker_id=worker.worker_id, pool=self._name, request_id=0, command="start"
+                )
+                self._break(f"a worker cannot start: {raised}")
+            case _:
+                pass
+
+    # Answers
+
+    def _value(self, worker: WorkerProcess, message: messages.Value) -> None:
+        request = self._answered(worker, message.request_id, message.ended_ns - message.started_ns)
+        if request is None:
+            return
+        value: object = None
+        error: BaseException | None = None
+        outcome = "ok"
+        supervisor = self._supervisor
+        try:
+            if message.buffers:
+                packed = Packed(message.value, message.buffers, ())
+                number = request.number
+                value = unpack(packed, supervisor.store, peer=worker.peer, mode="in_place", request_id=number)
+            else:
+                value = pickle.loads(message.value)  # noqa: S301 - from a worker, over a socket that it inherited
+        except Exception as raised:  # noqa: BLE001 - the user's classes may raise anything while they are rebuilt
+            error = raised
+            outcome = "error"
+        run_ns = message.ended_ns - message.started_ns
+        self.settle(request, value, error, outcome, worker.worker_id, run_ns, message.started_ns)
+
+    def _error(self, worker: WorkerProcess, message: messages.Error) -> None:
+        run_ns = message.ended_ns - message.started_ns
+        request = self._answered(worker, message.request_id, run_ns)
+        if request is None:
+            return
+        error = unpack_exception(
+            message.error,
+            worker_id=worker.worker_id,
+            pool=self._name,
+            request_id=request.number,
+            command=request.command,
+        )
+        if isinstance(error, RemoteError):
+            self._tell_exception(worker, request, error)
+        self.settle(request, None, error, "error", worker.worker_id, run_ns, message.started_ns)
+
+    def _answered(self, worker: WorkerProcess, number: int, run_ns: int) -> Request | None:
+        """The request that a worker answered, or None where nobody waits for it any more."""
+        supervisor = self._supervisor
+        worker.request_count += 1
+        with supervisor.lock:
+            request = supervisor.requests.pop(number, None)
+            if request is None and worker.initializing == number:
+                return self._initialized(worker)
+            actions = supervisor.state.answered(worker.worker_id, number, run_ns)
+            if actions:
+                supervisor.act(actions)
+        if request is not None:
+            worker.last_origin = request.origin
+            if request.alone or worker.spoke:
+                self._drain_pipes(worker)
+        return request
+
+    def settle(
+        self,
+        request: Request,
+        value: object,
+        error: BaseException | None,
+        outcome: str,
+        worker_id: str,
+        run_ns: int,
+        started_ns: int = 0,
+    ) -> None:
+        """Give a request's future what it waits for, and tell how the request went."""
+        if request.alone:
+            self._supervisor.sink().finish(request.origin)
+        future = request.future
+        waiting = future.settle_cancelled() if outcome == "cancelled" else future.settle(value, error)
+        if waiting:
+            self._supervisor.later(future.run_callbacks)
+        queued_until = started_ns or request.sent_ns or time.monotonic_ns()
+        telemetry.execute(
+            events.REQUEST_EXECUTED,
+            {"duration_us": run_ns // _US, "queue_us": max(0, queued_until - request.submitted_ns) // _US},
+            {
+                "pool": self._name,
+                "worker_id": worker_id or None,
+                "command": request.command,
+                "success": outcome == "ok",
+                "outcome": outcome,
+                "request_id": request.number,
+            },
+        )
+
+    # Words and events
+
+    def output(self, worker: WorkerProcess, origin: object, stream: str, text: str) -> None:
+        """Pass text on to whoever asked, and keep the end of stderr for a crash."""
+        worker.spoke = True
+        if stream == "stderr":
+            worker.stderr_tail = (worker.stderr_tail + text)[-self._tail :]
+        self._supervisor.sink().stream(origin, stream, text)
+
+    def read_pipe(self, worker: WorkerProcess, stream: str) -> bool:
+        """Take in what waits in a pipe; whether there was something."""
+        text = worker.read(stream)
+        if text is None:
+            self._supervisor.pipe_ended(worker, stream)
+            return False
+        if text:
+            self.output(worker, self._origin(worker, 0), stream, text)
+        return bool(text)
+
+    def _drain_pipes(self, worker: WorkerProcess) -> None:
+        for stream in ("stdout", "stderr"):
+            while self.read_pipe(worker, stream):
+                pass
+
+    def _origin(self, worker: WorkerProcess, number: int) -> object:
+        requests = self._supervisor.requests
+        request = requests.get(number)
+        if request is None:
+            seen = self._supervisor.state.workers.get(worker.worker_id)
+            hands = seen.hands if seen is not None else ()
+            request = requests.get(hands[0]) if hands else None
+        return request.origin if request is not None else worker.last_origin
+
+    def _events(self, worker: WorkerProcess, batch: bytes) -> None:
+        for name, measurements, metadata in json.loads(batch):
+            metadata.setdefault("pool", self._name)
+            metadata.setdefault("worker_id", worker.worker_id)
+            telemetry.execute(tuple(name), measurements, metadata)
+
+    def _tell_exception(self, worker: WorkerProcess, request: Request, error: RemoteError) -> None:
+        record = error.record
+        mapped = type(error).__mro__[1] is not RemoteError
+        del worker
+        telemetry.execute(
+            events.PYTHON_EXCEPTION_MAPPED if mapped else events.PYTHON_EXCEPTION_UNMAPPED,
+            {},
+            {
+                "python_type": record.type_name,
+                "library": record.library,
+                "function": record.function,
+                "error": type(error).__name__,
+                "request_id": request.number,
+            },
+        )
+
+    # Births and deaths
+
+    def _hello(self, worker: WorkerProcess, arena: str) -> None:
+        supervisor = self._supervisor
+        worker.lane.update(supervisor.store)
+        worker.arena = worker.channel.peer_arena = arena
+        initializer = supervisor.initializer
+        if initializer is not None:
+            worker.initializing = initializer.number
+            define = messages.Define(initializer.function.key, initializer.function.data, b"")
+            packet = codec.encode_call(initializer.number, initializer.function.key, *initializer.arguments[:2])
+            worker.channel.send(codec.encode(define) + packet)
+            return
+        self._ready(worker)
+
+    def _initialized(self, worker: WorkerProcess) -> None:
+        worker.initializing = 0
+        self._ready(worker)
+
+    def _ready(self, worker: WorkerProcess) -> None:
+        supervisor = self._supervisor
+        worker.ready_at = time.monotonic()
+        with supervisor.lock:
+            supervisor.tell(
+                events.WORKER_STARTED,
+                {"startup_time_ms": round((worker.ready_at - worker.began) * 1000)},
+                {"worker_id": worker.worker_id, "pool": self._name, "profile": "process", "capacity": 1},
+            )
+            worker.started = True
+            supervisor.act(supervisor.state.ready(worker.worker_id))
+            supervisor.changed()
+
+    def _break(self, reason: str) -> None:
+        supervisor = self._supervisor
+        with supervisor.lock:
+            supervisor.act(supervisor.state.broke(reason))
+
+    def crash_of(self, request: Request, worker_id: str) -> WorkerCrashed:
+        """The error of a request whose worker died under it."""
+        worker = self._supervisor.workers.get(worker_id)
+        ended = worker.ended if worker is not None else None
+        exit_code = ended.exit_code if ended is not None else None
+        return WorkerCrashed(
+            signal=-exit_code if exit_code is not None and exit_code < 0 else None,
+            exit_code=exit_code if exit_code is not None and exit_code >= 0 else None,
+            classification=classify(exit_code),
+            memory_mb=ended.memory_mb if ended is not None else None,
+            stderr_tail=worker.stderr_tail if worker is not None else "",
+            request_id=request.number,
+            command=request.command,
+            worker_id=worker_id,
+            pool=self._name,
+        )
+
+    def tell_crash(self, worker: WorkerProcess) -> None:
+        """Emit what a death that nobody asked for looked like."""
+        code = worker.ended.exit_code if worker.ended else None
+        kind = classify(code)
+        self._supervisor.tell(
+            events.WORKER_CRASH,
+            {},
+            {
+                "worker_id": worker.worker_id,
+                "pool": self._name,
+                "reason": signal_name(code) or kind,
+                "exit_code": code,
+                "device": None,
+                "signal": signal_name(code),
+                "classification": kind,
+            },
+        )
+
+    def tell_recycled(self, worker: WorkerProcess, reason: str) -> None:
+        """Emit the end of a worker's life; one that never began has none."""
+        if worker.started:
+            self._supervisor.tell(
+                events.WORKER_RECYCLED,
+                {},
+                {
+                    "worker_id": worker.worker_id,
+                    "pool": self._name,
+                    "reason": reason,
+                    "uptime_seconds": round(time.monotonic() - worker.ready_at, 3),
+                    "request_count": worker.request_count,
+                },
+            )

@@ -1,0 +1,58 @@
+"""One request on its way: what is sent, for whom, since when."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from snakepit_nb.pool.functions import Function
+    from snakepit_nb.pool.future import PoolFuture
+    from snakepit_nb.wire.payload import Packed
+
+_numbers: Final = itertools.count(1)
+
+
+def next_number() -> int:
+    """A number that no other request of this process has.
+
+    Example:
+        >>> next_number() < next_number()
+        True
+    """
+    return next(_numbers)
+
+
+class Request:
+    """A request from `submit` until its future is settled; times in nanoseconds of the monotonic clock."""
+
+    __slots__ = (
+        "alone", "arguments", "command", "deadline_ns", "function", "future", "number", "origin", "sent_ns",
+        "submitted_ns", "timeout", "worker_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        future: PoolFuture[Any],
+        function: Function,
+        arguments: Packed,
+        command: str,
+        origin: object,
+        submitted_ns: int,
+        *,
+        alone: bool,
+        timeout: float | None,
+    ) -> None:
+        self.number = number
+        self.future = future
+        self.function = function
+        self.arguments = arguments
+        self.command = command
+        self.origin = origin
+        self.submitted_ns = submitted_ns
+        self.alone = alone
+        self.timeout = timeout
+        self.deadline_ns = None if timeout is None else submitted_ns + int(timeout * 1e9)
+        self.sent_ns = 0
+        self.worker_id = ""

@@ -1,0 +1,441 @@
+"""What a pool decides: something happened, so these things are to be done.
+
+*Rule:* pure. No clock, no thread, no descriptor: times come in as numbers, and every method gives back actions
+in the order in which they are to be done.
+
+*Rule:* a request is in exactly one place: the queue, the hands of one worker, or done with.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snakepit_nb.pool.restart import Intensity
+
+
+class Start(NamedTuple):
+    """Start a worker in this slot; `life` counts the workers that the slot has had."""
+
+    worker_id: str
+    slot: int
+    life: int
+
+
+class Send(NamedTuple):
+    """Send a request to a worker's socket."""
+
+    worker_id: str
+    request_id: int
+
+
+class Reclaim(NamedTuple):
+    """Take back from a worker's socket up to `most` requests that it has not claimed; report with `reclaimed`."""
+
+    worker_id: str
+    most: int
+
+
+class Kill(NamedTuple):
+    """Kill a worker; its end is reported with `died`."""
+
+    worker_id: str
+
+
+class Stop(NamedTuple):
+    """Ask a worker to end by itself; its end is reported with `died`."""
+
+    worker_id: str
+
+
+class Settle(NamedTuple):
+    """A request is done with: `outcome` is cancelled, timeout, crashed or broken."""
+
+    request_id: int
+    outcome: str
+    worker_id: str | None
+
+
+class Saturated(NamedTuple):
+    """No worker is free and something waits, and that was not so before."""
+
+
+class Broken(NamedTuple):
+    """The pool is over; `reason` says why."""
+
+    reason: str
+
+
+class Finished(NamedTuple):
+    """A closing pool has ended its last worker."""
+
+
+Action = Start | Send | Reclaim | Kill | Stop | Settle | Saturated | Broken | Finished
+
+
+class Phase(Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    STOPPING = "stopping"
+    KILLED = "killed"
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One worker as the pool sees it; `hands` are the requests sent to it, oldest first."""
+
+    worker_id: str
+    slot: int
+    life: int
+    phase: Phase = Phase.STARTING
+    hands: deque[int] = field(default_factory=deque)
+    alone: bool = False
+    mean_ns: float = float("inf")
+    served: int = 0
+
+
+_NOTHING: Final[tuple[Action, ...]] = ()
+
+
+class PoolState:
+    """The state of one pool.
+
+    Args:
+        name: The pool's name; workers are named after it.
+        max_workers: How many workers it may have.
+        ahead: How many tiny requests one worker may be sent at once.
+        tiny_ns: A worker's requests are tiny while their running mean is below this, in nanoseconds.
+        intensity: Decides whether deaths end the pool.
+
+    Example:
+        >>> from snakepit_nb.pool.restart import Intensity
+        >>> state = PoolState("p", 1, ahead=4, tiny_ns=1e6, intensity=Intensity(5, 30.0))
+        >>> state.submitted(1, alone=False)
+        [Start(worker_id='p-0', slot=0, life=1)]
+        >>> state.ready("p-0")
+        [Send(worker_id='p-0', request_id=1)]
+        >>> state.answered("p-0", 1, 500)
+        ()
+    """
+
+    def __init__(self, name: str, max_workers: int, *, ahead: int, tiny_ns: float, intensity: Intensity) -> None:
+        self.name = name
+        self.max_workers = max_workers
+        self.workers: dict[str, Worker] = {}
+        self.queue: OrderedDict[int, bool] = OrderedDict()  # request -> whether it wants a worker alone
+        self.closing = False
+        self.broken: str | None = None
+        self._ahead = ahead
+        self._tiny_ns = tiny_ns
+        self._intensity = intensity
+        self._idle: list[Worker] = []
+        self._ending: dict[int, str] = {}  # requests that are being ended -> outcome
+        self._saturated = False
+        self._lives = [0] * max_workers
+        self._free_slots = list(range(max_workers - 1, -1, -1))
+        self._deaths_before_service = 0
+
+    # What happened to requests
+
+    def submitted(self, request_id: int, *, alone: bool) -> list[Action]:
+        """A request came in; `alone` keeps others from waiting behind it in its worker's socket."""
+        if self._idle:
+            worker = self._idle.pop()
+            worker.hands.append(request_id)
+            worker.alone = alone
+            return [Send(worker.worker_id, request_id)]
+        if not self.queue and not alone:
+            for worker in self.workers.values():
+                if self._has_room(worker):
+                    worker.hands.append(request_id)
+                    return [Send(worker.worker_id, request_id)]
+        self.queue[request_id] = alone
+        actions = self._grow()
+        if not actions and not self._saturated and len(self.workers) == self.max_workers:
+            self._saturated = True
+            actions.append(Saturated())
+        return actions
+
+    def answered(self, worker_id: str, request_id: int, run_ns: int) -> Iterable[Action]:
+        """A worker answered a request, after it ran for `run_ns` nanoseconds. Unknown pairs are ignored."""
+        worker = self.workers.get(worker_id)
+        if worker is None or not worker.hands or worker.hands[0] != request_id:
+            return _NOTHING
+        hands = worker.hands
+        hands.popleft()
+        worker.alone = False
+        worker.served += 1
+        worker.mean_ns = run_ns if worker.served == 1 else worker.mean_ns * 0.75 + run_ns * 0.25
+        if self._ending:
+            self._ending.pop(request_id, None)
+        if worker.phase is not Phase.SERVING:
+            return _NOTHING
+        if self.queue:
+            # Refill by halves: one long look at the queue instead of one for each tiny answer.
+            if len(hands) * 2 <= self._ahead:
+                return self._fill(worker)
+            return _NOTHING
+        if hands:
+            return _NOTHING
+        return self._rest(worker)
+
+    def cancelled(self, request_id: int, outcome: str) -> list[Action]:
+        """Somebody wants a request ended as `outcome` (cancelled or timeout), wherever it is."""
+        if self.queue.pop(request_id, None) is not None:
+            self._drained()
+            return [Settle(request_id, outcome, None), *self._after_closing()]
+        for worker in self.workers.values():
+            if request_id in worker.hands:
+                self._ending[request_id] = outcome
+                return [Reclaim(worker.worker_id, len(worker.hands))]
+        return []
+
+    def reclaimed(self, worker_id: str, request_ids: list[int]) -> list[Action]:
+        """What `Reclaim` brought back, in the order of sending; a request to be ended that it did not is running."""
+        worker = self.workers.get(worker_id)
+        if worker is None:
+            return []
+        actions: list[Action] = []
+        for request_id in reversed(request_ids):
+            if request_id not in worker.hands:
+                continue
+            worker.hands.remove(request_id)
+            outcome = self._ending.pop(request_id, None)
+            if outcome is None:
+                self._put_back(worker, request_id)
+            else:
+                actions.append(Settle(request_id, outcome, None))
+        for request_id in list(worker.hands):
+            outcome = self._ending.pop(request_id, None)
+            if outcome is not None:
+                worker.hands.remove(request_id)
+                actions.append(Settle(request_id, outcome, worker_id))
+                if worker.phase is not Phase.KILLED:
+                    self._leave_idle(worker)
+                    worker.phase = Phase.KILLED
+                    actions.append(Kill(worker_id))
+        if worker.phase is Phase.SERVING and not worker.hands:
+            actions.extend(self._rest(worker) if not self.queue else self._fill(worker))
+        actions.extend(self._feed_idle())
+        return actions
+
+    def bounced(self, worker_id: str, request_id: int) -> list[Action]:
+        """A worker's socket had no room for a request after all: it goes back to the head of the queue."""
+        worker = self.workers[worker_id]
+        worker.hands.remove(request_id)
+        worker.mean_ns = self._tiny_ns
+        self._put_back(worker, request_id)
+        return []
+
+    # What happened to workers
+
+    def ready(self, worker_id: str) -> list[Action]:
+        """A worker said hello (and its initializer, if any, went well)."""
+        worker = self.workers.get(worker_id)
+        if worker is None or worker.phase is not Phase.STARTING:
+            return []
+        worker.phase = Phase.SERVING
+        self._deaths_before_service = 0
+        return list(self._fill(worker)) if self.queue else list(self._rest(worker))
+
+    def died(self, worker_id: str, unclaimed: list[int], now: float) -> list[Action]:
+        """A worker is gone; `unclaimed` are the requests that it had been sent but never took."""
+        worker = self.workers.pop(worker_id, None)
+        if worker is None:
+            return []
+        self._leave_idle(worker)
+        self._free_slots.append(worker.slot)
+        actions: list[Action] = []
+        for request_id in reversed(worker.hands):
+            outcome = self._ending.pop(request_id, None)
+            if outcome is not None:
+                actions.append(Settle(request_id, outcome, worker_id))
+            elif request_id in unclaimed:
+                self._put_back(worker, request_id)
+            else:
+                actions.append(Settle(request_id, "crashed", worker_id))
+        if worker.phase in {Phase.STARTING, Phase.SERVING} and self.broken is None:
+            actions.extend(self._counted(worker, now))
+        if self.broken is None:
+            actions.extend(self._feed_idle())
+            if not self.closing:
+                actions.extend(self._replace(worker))
+            elif self.queue:
+                actions.extend(self._grow())
+        actions.extend(self._after_closing())
+        return actions
+
+    def _counted(self, worker: Worker, now: float) -> list[Action]:
+        reason = self._intensity.died(now)
+        if worker.phase is Phase.STARTING:
+            self._deaths_before_service += 1
+            if self._deaths_before_service > self.max_workers + 1:
+                reason = f"{self._deaths_before_service} workers in a row died before they could serve"
+        return self.broke(reason) if reason else []
+
+    def _replace(self, worker: Worker) -> list[Action]:
+        """A new worker for the slot of a dead one, at once: the next request should not wait for it."""
+        if len(self.workers) < self.max_workers and worker.slot in self._free_slots:
+            self._free_slots.remove(worker.slot)
+            return [self._start(worker.slot)]
+        return []
+
+    def broke(self, reason: str) -> list[Action]:
+        """The pool cannot go on: everything that waits or runs ends with `reason`."""
+        if self.broken is not None:
+            return []
+        self.broken = reason
+        actions: list[Action] = [Broken(reason)]
+        actions.extend(Settle(request_id, "broken", None) for request_id in self.queue)
+        self.queue.clear()
+        for worker in self.workers.values():
+            actions.extend(Settle(request_id, "broken", worker.worker_id) for request_id in worker.hands)
+            worker.hands.clear()
+            worker.phase = Phase.KILLED
+            actions.append(Kill(worker.worker_id))
+        self._idle.clear()
+        self._ending.clear()
+        return actions
+
+    # What the owner wants
+
+    def started(self) -> list[Action]:
+        """The owner wants all workers now, and not at the first request."""
+        actions: list[Action] = []
+        while len(self.workers) < self.max_workers and not self.closing and self.broken is None:
+            actions.append(self._start(self._free_slots.pop()))
+        return actions
+
+    def closed(self, *, cancel_futures: bool) -> list[Action]:
+        """No request comes in any more; the queued ones are cancelled or still served."""
+        self.closing = True
+        actions: list[Action] = []
+        if cancel_futures:
+            actions.extend(Settle(request_id, "cancelled", None) for request_id in self.queue)
+            self.queue.clear()
+        actions.extend(self._after_closing())
+        return actions
+
+    def aborted(self) -> list[Action]:
+        """Everything ends now: all requests cancelled, all workers killed."""
+        actions = self.closed(cancel_futures=True)
+        for worker in self.workers.values():
+            actions.extend(Settle(request_id, "cancelled", worker.worker_id) for request_id in worker.hands)
+            worker.hands.clear()
+            worker.phase = Phase.KILLED
+            actions.append(Kill(worker.worker_id))
+        self._idle.clear()
+        return actions
+
+    # The decisions behind
+
+    def _put_back(self, worker: Worker, request_id: int) -> None:
+        self.queue[request_id] = worker.alone
+        self.queue.move_to_end(request_id, last=False)
+
+    def _has_room(self, worker: Worker) -> bool:
+        return (
+            worker.phase is Phase.SERVING
+            and not worker.alone
+            and worker.mean_ns < self._tiny_ns
+            and len(worker.hands) < self._ahead
+        )
+
+    def _fill(self, worker: Worker) -> list[Action]:
+        actions: list[Action] = []
+        queue, hands = self.queue, worker.hands
+        while queue and (not hands or self._has_room(worker)):
+            request_id, alone = queue.popitem(last=False)
+            if alone and hands:
+                queue[request_id] = True
+                queue.move_to_end(request_id, last=False)
+                break
+            hands.append(request_id)
+            worker.alone = alone
+            actions.append(Send(worker.worker_id, request_id))
+            if alone:
+                break
+        self._drained()
+        return actions
+
+    def _feed_idle(self) -> list[Action]:
+        actions: list[Action] = []
+        while self.queue and self._idle:
+            actions.extend(self._fill(self._idle.pop()))
+        return actions
+
+    def _rest(self, worker: Worker) -> Iterable[Action]:
+        """A worker has nothing left and nothing waits: it helps another, or stops, or is idle."""
+        if self.closing:
+            return self._after_closing()
+        self._idle.append(worker)
+        for other in self.workers.values():
+            if len(other.hands) > 1:
+                return (Reclaim(other.worker_id, len(other.hands) // 2),)
+        return _NOTHING
+
+    def _grow(self) -> list[Action]:
+        if len(self.workers) == self.max_workers:
+            return []
+        starting = sum(worker.phase is Phase.STARTING for worker in self.workers.values())
+        if len(self.queue) > starting:
+            return [self._start(self._free_slots.pop())]
+        return []
+
+    def _start(self, slot: int) -> Start:
+        self._lives[slot] += 1
+        life = self._lives[slot]
+        worker_id = f"{self.name}-{slot}" if life == 1 else f"{self.name}-{slot}.{life}"
+        self.workers[worker_id] = Worker(worker_id, slot, life)
+        return Start(worker_id, slot, life)
+
+    def _after_closing(self) -> list[Action]:
+        """Stop each worker that has nothing to do, once the pool is closing and nothing waits."""
+        if not self.closing or self.queue:
+            return []
+        actions: list[Action] = []
+        for worker in self.workers.values():
+            if not worker.hands and worker.phase in {Phase.SERVING, Phase.STARTING}:
+                self._leave_idle(worker)
+                # One that is only starting cannot be asked.
+                starting = worker.phase is Phase.STARTING
+                worker.phase = Phase.KILLED if starting else Phase.STOPPING
+                actions.append(Kill(worker.worker_id) if starting else Stop(worker.worker_id))
+        if not self.workers:
+            actions.append(Finished())
+        return actions
+
+    def _leave_idle(self, worker: Worker) -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+
+    def _drained(self) -> None:
+        if self._saturated and not self.queue:
+            self._saturated = False
+
+    # What may be asked
+
+    def counts(self) -> dict[str, int]:
+        """How many workers start, are busy and idle, and how many requests wait.
+
+        Example:
+            >>> from snakepit_nb.pool.restart import Intensity
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).counts()
+            {'workers': 0, 'starting': 0, 'busy': 0, 'idle': 0, 'queued': 0}
+        """
+        phases = [worker.phase for worker in self.workers.values()]
+        busy = sum(bool(worker.hands) for worker in self.workers.values())
+        return {
+            "workers": len(phases),
+            "starting": phases.count(Phase.STARTING),
+            "busy": busy,
+            "idle": len(self._idle),
+            "queued": len(self.queue),
+        }

@@ -1,0 +1,110 @@
+"""The pools alive in this kernel, by name.
+
+*Rule:* only the default pool comes into being by being asked for; any other name has to be started first, so
+that a misspelt name starts nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb.errors.types import PoolError
+from snakepit_nb.pool import process
+from snakepit_nb.pool.pool import Pool, close_all, live_pools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT: Final = "default"
+_lock: Final = threading.Lock()
+_held: Final[dict[str, Pool]] = {}
+
+
+def pools() -> list[Pool]:
+    """The pools that take work, oldest first.
+
+    Example:
+        >>> isinstance(pools(), list)
+        True
+    """
+    return live_pools()
+
+
+def get_pool(name: str | None = None) -> Pool:
+    """The live pool of a name; the default pool is made at the first call.
+
+    Raises:
+        PoolError: there is no pool of that name; the message says which there are and how to start one.
+
+    Example:
+        >>> get_pool("gpu")
+        Traceback (most recent call last):
+        snakepit_nb.errors.types.PoolError: there is no pool 'gpu': start it with %snakepit start gpu
+    """
+    wanted = name or DEFAULT
+    with _lock:
+        living = {pool.name: pool for pool in live_pools()}
+        if wanted in living:
+            return living[wanted]
+        if wanted == DEFAULT:
+            made = _held[DEFAULT] = Pool(name=DEFAULT)
+            return made
+    close = difflib.get_close_matches(wanted, living, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    text = f"there is no pool {wanted!r}: start it with %snakepit start {wanted}{meant}"
+    raise PoolError(text, pool=wanted)
+
+
+def start(name: str | None = None, *, workers: int | None = None, preload: Sequence[str] = ()) -> Pool:
+    """Make a pool and start its workers.
+
+    Raises:
+        PoolError: a pool of that name is alive.
+        PoolBroken: its workers cannot start here.
+
+    Example:
+        >>> pool = start("doc_registry", workers=1)
+        >>> stop("doc_registry")
+    """
+    wanted = name or DEFAULT
+    with _lock:
+        if any(pool.name == wanted for pool in live_pools()):
+            text = f"there is a pool {wanted!r} already: stop it first with %snakepit stop {wanted}, or choose another name"
+            raise PoolError(text, pool=wanted)
+        made = _held[wanted] = Pool(workers, name=wanted, preload=preload)
+    return made.start()
+
+
+def stop(name: str | None = None) -> None:
+    """End a pool: what runs is ended, what waits is cancelled.
+
+    Raises:
+        PoolError: there is no pool of that name.
+
+    Example:
+        >>> pool = start("doc_stop", workers=1)
+        >>> stop("doc_stop")
+    """
+    wanted = name or DEFAULT
+    with _lock:
+        found = [pool for pool in live_pools() if pool.name == wanted]
+        _held.pop(wanted, None)
+    if not found:
+        text = f"there is no pool {wanted!r} to stop"
+        raise PoolError(text, pool=wanted)
+    for pool in found:
+        pool.kill()
+
+
+def shutdown() -> None:
+    """End every pool and the processes behind them; the next use starts anew.
+
+    Example:
+        >>> shutdown()
+    """
+    with _lock:
+        _held.clear()
+    close_all()
+    process.close_nurseries()

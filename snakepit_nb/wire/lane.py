@@ -1,0 +1,110 @@
+"""The lane beside a channel on which descriptors of arenas travel, and the news that one is gone.
+
+*Rule:* a descriptor is sent before the first packet that names its arena, and never taken back: so a reader
+that meets an unknown arena finds it by emptying its lane.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb.errors.types import ProtocolError
+from snakepit_nb.wire import codec
+from snakepit_nb.wire.messages import Dismiss, Introduce
+
+if TYPE_CHECKING:
+    from snakepit_nb.arrays.store import Store
+
+_ROOM: Final = 4096
+
+
+class DescriptorLane:
+    """Introduces arenas to a peer and learns of the peer's.
+
+    Args:
+        sock: This side's end of a SEQPACKET pair.
+
+    Example:
+        >>> from snakepit_nb.arrays.arena import Arena
+        >>> from snakepit_nb.arrays.store import Store
+        >>> ours, theirs = map(DescriptorLane, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        >>> arena, store = Arena(1 << 20), Store("worker", None)
+        >>> ours.introduce(arena.id, arena.fd, arena.nbytes)
+        >>> theirs.update(store)
+        >>> fd, nbytes = store.open_readonly(arena.id)
+        >>> nbytes == arena.nbytes
+        True
+        >>> os.close(fd)
+        >>> ours.close(); theirs.close(); store.close(); arena.close()
+    """
+
+    __slots__ = ("_told", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        # `socket.send_fds` and `recv_fds` take flags and drop them: the socket itself must not block.
+        sock.setblocking(False)
+        self.sock = sock
+        self._told: set[str] = set()
+
+    def knows(self, arena: str) -> bool:
+        """Whether the peer was told of this arena.
+
+        Example:
+            >>> lane = DescriptorLane(socket.socket(socket.AF_UNIX))
+            >>> lane.knows("k1")
+            False
+            >>> lane.close()
+        """
+        return arena in self._told
+
+    def introduce(self, arena: str, fd: int, nbytes: int) -> None:
+        """Hand the peer an arena's descriptor, once.
+
+        Raises:
+            OSError: the peer is gone, or does not read its lane.
+        """
+        if arena not in self._told:
+            packet = codec.encode(Introduce(nbytes, arena))
+            socket.send_fds(self.sock, [packet], [fd])
+            self._told.add(arena)
+
+    def dismiss(self, arena: str) -> None:
+        """Tell the peer that an arena is gone, if it ever knew of it.
+
+        Raises:
+            OSError: the peer is gone, or does not read its lane.
+        """
+        if arena in self._told:
+            self._told.discard(arena)
+            self.sock.send(codec.encode(Dismiss(arena)))
+
+    def update(self, store: Store) -> None:
+        """Take in all that waits on the lane.
+
+        Raises:
+            ProtocolError: something else than an arena came along it.
+        """
+        while True:
+            try:
+                packet, fds, _, _ = socket.recv_fds(self.sock, _ROOM, 1)
+            except BlockingIOError:
+                return
+            if not packet:
+                return
+            match codec.decode(packet):
+                case [Introduce(nbytes, arena)] if len(fds) == 1:
+                    os.set_inheritable(fds[0], False)
+                    store.attach(arena, fds[0], nbytes)
+                case [Dismiss(arena)]:
+                    store.detach(arena)
+                case other:
+                    for fd in fds:
+                        os.close(fd)
+                    message = f"a lane for descriptors carried {other!r}"
+                    raise ProtocolError(message)
+
+    def close(self) -> None:
+        """Close this end. Idempotent."""
+        self.sock.close()

@@ -1,0 +1,234 @@
+"""A worker's life: say hello, run one call after the other, answer each, end when the kernel does.
+
+*Rule:* user code runs in the main thread and nothing else does; what a call wrote, emitted and gave back is
+on its way before its answer is.
+
+*Rule:* an answer leaves at once, so that the first call without an answer is the one that a death cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+import traceback
+import types
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb import options, telemetry
+from snakepit_nb.arrays import arena
+from snakepit_nb.arrays.store import Store
+from snakepit_nb.errors import pack_exception
+from snakepit_nb.errors.types import ArrayError, CaptureError, ProtocolError
+from snakepit_nb.wire import codec, messages, travel
+from snakepit_nb.wire.channel import Channel
+from snakepit_nb.wire.lane import DescriptorLane
+from snakepit_nb.wire.payload import Packed, pack, unpack
+from snakepit_nb.worker import namespace, shell
+from snakepit_nb.worker.streams import LiveStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+KERNEL: Final = "kernel"
+_NONE: Final = pickle.dumps(None, 5)
+_FORWARD: Final = "snakepit_nb.worker.forward"
+EXIT_CHANNEL_LOST: Final = 75
+
+
+class Worker:
+    """One worker process, from hello to exit."""
+
+    def __init__(self, spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> None:
+        self._id = str(spec["worker_id"])
+        self._lane = DescriptorLane(lane)
+        chosen = options.current()
+        self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
+        self._store = Store(
+            "worker", arena.from_options(), inline_bytes=chosen.inline_bytes, on_unknown=lambda: self._lane.update(self._store)
+        )
+        self._channel = Channel(sock, self._store, KERNEL)
+        self._channel.peer_arena = str(spec["arena"])
+        self._functions: dict[bytes, Callable[..., object] | Packed] = {}
+        self._request_id = 0
+        self._pid = os.getpid()
+        self._running = False
+        self._events: list[tuple[object, object, object]] = []
+        self._streams: LiveStreams | None = None
+
+    def greet(self) -> None:
+        """Say hello, after handing over the descriptor of this process's arena."""
+        own = self._store.arena
+        if own is not None:
+            self._lane.introduce(own.id, own.fd, own.nbytes)
+        hello = messages.Hello(os.getpid(), own.nbytes if own else 0, self._id, own.id if own else "")
+        self._channel.send(codec.encode(hello), wait=True)
+
+    def serve(self) -> None:
+        """Run what the kernel sends until it says stop or is gone."""
+        self._streams = LiveStreams(self._send_output)
+        shell.install(self._send_display, self._streams.flush)
+        telemetry.attach_prefix(_FORWARD, (), self._note_event)
+        signal.signal(signal.SIGINT, self._interrupted)
+        channel = self._channel
+        while True:
+            found = channel.spin(self._spin_ns)
+            if found is None:
+                self._when_idle()
+                channel.wait(None)
+                continue
+            for message in found:
+                if type(message) is messages.Call:
+                    self._call(message)
+                elif not self._note(message):
+                    return
+
+    def _note(self, message: messages.Message) -> bool:
+        """Take a message that is not a call; False ends the worker."""
+        match message:
+            case messages.Define(key, function, buffers):
+                self._functions[key] = Packed(function, buffers, ())
+            case messages.Release(leases):
+                self._store.release(codec.unpack_leases(leases))
+            case messages.Stop():
+                return False
+            case _:
+                text = f"the kernel may not say {type(message).__name__} to a serving worker"
+                raise ProtocolError(text)
+        return True
+
+    def _call(self, call: messages.Call) -> None:
+        request_id = self._request_id = call.request_id
+        started = time.monotonic_ns()
+        data, buffers, leases = _NONE, b"", ()
+        error: BaseException | None = None
+        try:
+            # The interrupt handler raises while `_running` is set, also between any two steps of this block.
+            try:
+                self._running = True
+                value = self._run(call)
+            finally:
+                self._running = False
+            if value is not None:
+                data, buffers, leases = self._pack(value)
+                value = None
+        except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a call are answers too
+            self._running = False
+            error = raised
+        ended = time.monotonic_ns()
+        if error is None:
+            answer = codec.encode_value(request_id, started, ended, data, buffers)
+        else:
+            answer = codec.encode(messages.Error(request_id, started, ended, pack_exception(error)))
+            # The traceback holds the frames of the call and with them its arrays, which are only lent.
+            traceback.clear_frames(error.__traceback__)
+            error = None
+        namespace.release()
+        if self._streams is not None:
+            self._streams.flush()
+        if leases:
+            self._store.hand(leases, KERNEL)
+        before = self._before_answer(request_id)
+        try:
+            self._channel.send(before + answer if before else answer, wait=True)
+        except ArrayError as full:
+            failure = messages.Error(request_id, started, ended, pack_exception(full))
+            self._channel.send(codec.encode(failure), wait=True)
+
+    def _run(self, call: messages.Call) -> object:
+        function = self._functions.get(call.key)
+        if type(function) is Packed:
+            function = unpack(function, self._store, peer=KERNEL, request_id=call.request_id)  # type: ignore[assignment]
+            self._functions[call.key] = function  # type: ignore[assignment]
+        if function is None:
+            text = "the kernel named a function that it had not sent"
+            raise ProtocolError(text)
+        if not call.arguments:
+            return function()  # type: ignore[operator]
+        packed = Packed(call.arguments, call.buffers, ())
+        args, kwargs = unpack(packed, self._store, peer=KERNEL, request_id=call.request_id)  # type: ignore[misc]
+        return function(*args, **kwargs)  # type: ignore[operator]
+
+    def _pack(self, value: object) -> Packed:
+        try:
+            return pack(value, self._store, request_id=self._request_id)
+        except Exception as refused:
+            shed = getattr(value, "shed", None)
+            if shed is not None:
+                return pack(shed(travel.refusal), self._store, request_id=self._request_id)
+            found = travel.obstacle(value, "result")
+            path = found.path if found else "result"
+            type_name = found.type_name if found else type(value).__name__
+            reason = found.reason if found else travel.describe(refused)
+            raise CaptureError(name="result", path=path, type_name=type_name, reason=reason) from None
+
+    def _before_answer(self, request_id: int) -> bytes:
+        """What has to be with the kernel before the answer: events, and the leases that ended."""
+        parts: list[messages.Message] = []
+        if self._events:
+            batch, self._events = self._events, []
+            parts.append(messages.Events(request_id, json.dumps(batch, default=str).encode()))
+        leases = self._store.take_returns(KERNEL)
+        if leases:
+            parts.append(messages.Release(codec.pack_leases(leases)))
+        return codec.encode_all(parts) if parts else b""
+
+    def _when_idle(self) -> None:
+        self._lane.update(self._store)
+        before = self._before_answer(0)
+        if before:
+            self._channel.send(before, wait=True)
+
+    def _send_output(self, stream: str, text: str) -> None:
+        self._channel.send(codec.encode(messages.Output(self._request_id, stream, text)), wait=True)
+
+    def _send_display(self, content: Mapping[str, object]) -> None:
+        data = json.dumps(content, default=str).encode()
+        self._channel.send(codec.encode(messages.Display(self._request_id, data)), wait=True)
+
+    def _note_event(
+        self,
+        event: tuple[str, ...],
+        measurements: Mapping[str, object],
+        metadata: Mapping[str, object],
+        _config: object,
+    ) -> None:
+        if os.getpid() != self._pid:
+            return  # a process that a call forked inherits this handler, and not the right to our socket
+        if self._request_id and "request_id" not in metadata:
+            metadata = {**metadata, "request_id": self._request_id}
+        self._events.append((event, dict(measurements), dict(metadata)))
+
+    def _interrupted(self, _signal: int, _frame: types.FrameType | None) -> None:
+        if self._running:
+            self._running = False
+            raise KeyboardInterrupt
+
+
+def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> int:
+    """Live as a worker; the exit status to end with.
+
+    A worker whose channel is gone (the kernel's end, or because a call closed every descriptor) has nobody to
+    serve: it ends without another word.
+    """
+    try:
+        worker = Worker(spec, sock, lane)
+        worker.greet()
+    except Exception as error:  # noqa: BLE001 - told to the kernel, whatever it is
+        try:
+            sock.send(codec.encode(messages.Broken(pack_exception(error))))
+        except OSError:
+            pass
+        return 1
+    try:
+        worker.serve()
+    except (EOFError, OSError):
+        return EXIT_CHANNEL_LOST
+    except ProtocolError as error:
+        sys.__stderr__.write(f"snakepit_nb worker: {error}\n")  # type: ignore[union-attr]
+        return EXIT_CHANNEL_LOST
+    return 0

@@ -1,0 +1,300 @@
+"""Runs a cell: a fresh `__main__`, the cell's inputs in it, and out of it what comes back.
+
+*Rule:* when a cell is over, however it ended, nothing in this room keeps an input alive; arrays are on loan.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import contextvars
+import importlib
+import linecache
+import sys
+import types
+import weakref
+from dataclasses import dataclass
+from functools import lru_cache
+from inspect import CO_COROUTINE
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from snakepit_nb.worker import shell
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from types import CodeType
+
+_CACHED_CELLS: Final = 256
+_LENDERS: Final = ("__dlpack__", "__array_interface__", "__arrow_c_array__", "__arrow_c_stream__")
+
+_runner: asyncio.Runner | None = None
+_over: _Over | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A name whose value could not travel to the kernel, the value's type, and why."""
+
+    name: str
+    type_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What a cell brings back.
+
+    Attributes:
+        values: The outputs by the names that they get in the notebook.
+        last: The value of the last expression, where one was asked for and can travel.
+        has_last: Whether a last expression was evaluated.
+        last_bundle: `{"data": …, "metadata": …}` of a last value that only the worker can show: a figure,
+            whose value travels too, or a value that cannot travel, and `last` is None.
+        left_behind: The outputs that cannot travel.
+    """
+
+    values: dict[str, object]
+    last: object
+    has_last: bool
+    last_bundle: Mapping[str, object] | None
+    left_behind: tuple[LeftBehind, ...]
+
+    def shed(self, why_not: Callable[[object], str | None]) -> CellResult:
+        """The same result without what cannot travel.
+
+        Args:
+            why_not: Says why a value cannot travel, or None where it can.
+
+        Example:
+            >>> result = CellResult({"n": 1, "f": open}, None, False, None, ())
+            >>> result.shed(lambda value: "no way" if value is open else None).left_behind
+            (LeftBehind(name='f', type_name='builtin_function_or_method', reason='no way'),)
+        """
+        values: dict[str, object] = {}
+        left = list(self.left_behind)
+        for name, value in self.values.items():
+            reason = why_not(value)
+            if reason is None:
+                values[name] = value
+            else:
+                left.append(LeftBehind(name, _type_name(value), reason))
+        last, bundle = self.last, self.last_bundle
+        if self.has_last and last is not None and why_not(last) is not None:
+            last, bundle = None, bundle or shell.format_bundle(last)
+        return CellResult(values, last, self.has_last, bundle, tuple(left))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    r"""A cell as the kernel submits it: a function of its inputs that can be pickled and called many times.
+
+    Attributes:
+        source: The body as Python, padded so that its line numbers are the notebook's.
+        filename: What tracebacks call it, `<In [7]>`.
+        modules: (name, module) pairs that are imported first. As with `import a.b`, the name `a` for the
+            module `a.b` binds `a`; any other name binds the module itself.
+        outputs: (name in the notebook, name in the cell) pairs to bring back; None brings nothing.
+        optional_outputs: Whether an output that the cell did not bind after all is skipped; otherwise it is
+            an error.
+        show_last: Whether the last expression's value is wanted.
+        name: What the user calls the cell.
+
+    Example:
+        >>> cell = Cell("y = x * 2\ny + 1", "<In [1]>", (), (("y", "y"),), True, True, None)
+        >>> result = cell({"x": 4})
+        >>> result.values, result.last
+        ({'y': 8}, 9)
+    """
+
+    source: str
+    filename: str
+    modules: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...] | None
+    optional_outputs: bool
+    show_last: bool
+    name: str | None
+
+    def __call__(self, inputs: Mapping[str, object]) -> CellResult:
+        """Runs the cell in a fresh `__main__` that holds `inputs`.
+
+        Raises:
+            SyntaxError: The source is not Python.
+            ImportError: One of `modules` cannot be imported in this process.
+            NameError: The cell did not define an output that was asked for by name.
+            BaseException: Whatever the cell raises, `SystemExit` and `KeyboardInterrupt` included, as it is.
+        """
+        global _over  # noqa: PLW0603 - the process has one __main__, and until release() what is left of it
+        program = _compile(self.source, self.filename, self.show_last)
+        linecache.cache[self.filename] = program.lines
+        main = types.ModuleType("__main__")
+        namespace = vars(main)
+        namespace["__builtins__"] = builtins
+        namespace.update(inputs)
+        before = (sys.modules.get("__main__"), sys.stdout, sys.stderr)
+        sys.modules["__main__"] = main
+        _over = _Over(namespace, tuple(_lent(inputs.values())))
+        del inputs
+        show = True
+        try:
+            # In a copy of the context, so that what a cell sets there (numpy.errstate, decimal) ends with it.
+            return contextvars.copy_context().run(self._run, program, namespace)
+        except (KeyboardInterrupt, SystemExit):
+            show = False
+            raise
+        finally:
+            try:
+                shell.after_cell(show=show)
+            finally:
+                _put_back(*before)
+
+    def _run(self, program: _Program, namespace: dict[str, object]) -> CellResult:
+        self._import_modules(namespace)
+        last = _await(program, namespace) if program.awaits else _execute(program, namespace)
+        has_last = program.last is not None
+        return CellResult(self._collect(namespace), last, has_last, shell.own_bundle(last), ())
+
+    def _import_modules(self, namespace: dict[str, object]) -> None:
+        for alias, name in self.modules:
+            try:
+                module = importlib.import_module(name)
+            except ImportError as error:
+                error.add_note(f"The cell uses {alias!r}, which is the module {name!r} in the notebook.")
+                raise
+            top = name.partition(".")[0]
+            namespace[alias] = sys.modules[top] if alias == top else module
+
+    def _collect(self, namespace: dict[str, object]) -> dict[str, object]:
+        wanted = self.outputs or ()
+        missing = [source for _, source in wanted if source not in namespace]
+        if missing and not self.optional_outputs:
+            names = ", ".join(repr(source) for source in missing)
+            message = f"-o asks for {names}, which the cell did not define; assign it or leave it out of -o"
+            raise NameError(message, name=missing[0])
+        return {name: namespace[source] for name, source in wanted if source in namespace}
+
+
+def release() -> None:
+    """Lets go of what the last cell's namespace holds; for the loop, once the cell's answer is packed.
+
+    A function or class that the cell defined refers to its namespace and so keeps it alive, with its inputs,
+    until some later garbage collection; inputs are on loan and cannot wait for that. The caller must itself
+    have dropped inputs, result and exception, or the search for whoever else holds an input is wasted time.
+
+    A thread that still runs the cell's code keeps its namespace.
+    """
+    global _over
+    over, _over = _over, None
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
+    if over is None or _is_running(over.namespace):
+        return
+    over.namespace.clear()
+    if any(reference() is not None for reference in over.lent):
+        import gc  # noqa: PLC0415 - a builtin module, needed here and rarely
+
+        gc.collect()
+
+
+class _Over(NamedTuple):
+    """What is left of a cell: its namespace, and the inputs that are on loan."""
+
+    namespace: dict[str, object]
+    lent: tuple[weakref.ref[object], ...]
+
+
+class _Program(NamedTuple):
+    """A compiled cell: all but the last expression, that expression, and its entry for linecache."""
+
+    body: CodeType
+    last: CodeType | None
+    awaits: bool
+    lines: tuple[int, None, list[str], str]
+
+
+@lru_cache(maxsize=_CACHED_CELLS)
+def _compile(source: str, filename: str, show_last: bool) -> _Program:  # noqa: FBT001 - as the cache keys it
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    last: CodeType | None = None
+    if show_last and tree.body and isinstance(tree.body[-1], ast.Expr):
+        expression = ast.Expression(tree.body.pop().value)
+        last = compile(expression, filename, "eval", flags, dont_inherit=True)
+    body = compile(tree, filename, "exec", flags, dont_inherit=True)
+    # Not splitlines(), which breaks at form feeds and the like where Python's line numbers do not.
+    lines = [line + "\n" for line in source.split("\n")]
+    awaits = any(code.co_flags & CO_COROUTINE for code in (body, last) if code is not None)
+    return _Program(body, last, awaits, (len(source), None, lines, filename))
+
+
+def _execute(program: _Program, namespace: dict[str, object]) -> object:
+    exec(program.body, namespace)  # noqa: S102 - running the user's code is what a worker is for
+    return None if program.last is None else eval(program.last, namespace)  # noqa: S307 - as above
+
+
+async def _execute_on_loop(program: _Program, namespace: dict[str, object]) -> object:
+    # Both parts in one go: an `await` in either gives the other a running loop, too.
+    last: object = None
+    for code in (program.body, program.last):
+        if code is not None:
+            last = eval(code, namespace)  # noqa: S307 - as in _execute
+            if code.co_flags & CO_COROUTINE:
+                last = await cast("Awaitable[object]", last)
+    return None if program.last is None else last
+
+
+def _await(program: _Program, namespace: dict[str, object]) -> object:
+    import asyncio  # noqa: PLC0415 - tens of milliseconds that only a cell with await pays
+
+    global _runner  # noqa: PLW0603 - one loop a process, so that what is bound to it serves later cells
+    if _runner is None:
+        _runner = asyncio.Runner()
+    loop = _runner.get_loop()
+    try:
+        return _runner.run(_execute_on_loop(program, namespace), context=contextvars.copy_context())
+    finally:
+        # An interrupt can leave the cell's own task unfinished; no task runs once the cell is over.
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+
+def _put_back(main: types.ModuleType | None, stdout: object, stderr: object) -> None:
+    if main is None:
+        sys.modules.pop("__main__", None)
+    else:
+        sys.modules["__main__"] = main
+    for name, stream in (("stdout", stdout), ("stderr", stderr)):
+        replaced = getattr(sys, name, None)
+        if replaced is not stream:
+            with contextlib.suppress(Exception):
+                replaced.flush()  # type: ignore[union-attr]
+            setattr(sys, name, stream)
+
+
+def _lent(values: Iterable[object]) -> Iterator[weakref.ref[object]]:
+    """Weak references to those that can stand for another process's memory."""
+    for value in values:
+        if any(hasattr(type(value), name) for name in _LENDERS):
+            with contextlib.suppress(TypeError):
+                yield weakref.ref(value)
+
+
+def _is_running(namespace: dict[str, object]) -> bool:
+    for frame in sys._current_frames().values():  # noqa: SLF001 - documented, underscore or not
+        here: types.FrameType | None = frame
+        while here is not None:
+            if here.f_globals is namespace:
+                return True
+            here = here.f_back
+    return False
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    if kind.__module__ in {"builtins", "__main__"}:
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,208 @@
+"""The nursery: a warm process that imports and never computes, and that workers are forked from.
+
+*Rule:* it has one thread, always: a lock held by another thread at the fork would be held in the child for ever.
+
+*Rule:* it ends with its kernel (end of file on its socket), and takes every worker along.
+
+Spoken with it over one inherited socket: a JSON request with descriptors, a JSON answer with a pidfd. What
+became of a worker goes to that worker's own pipe, its obituary, so that whoever waits for it hears of it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ROOM: Final = 1 << 20
+_DESCRIPTORS: Final = 5
+_PR_SET_PDEATHSIG: Final = 1
+# One thread each for the numeric libraries of a worker: N workers with N threads each would fight for N cores.
+_ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_PRELOAD: Final = ("numpy", "cloudpickle", "snakepit_nb.worker.loop", "snakepit_nb.worker.namespace")
+
+
+class Nursery:
+    """Forks workers on request and tells how each ended."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._obituaries: dict[int, int] = {}
+        self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_write = wake_write
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> None:
+        """Answer requests until the kernel is gone, then end every worker."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+                self._reap()
+            if self._sock.fileno() in ready and not self._answer():
+                break
+        for pid in self._obituaries:
+            _kill_group(pid)
+
+    def _answer(self) -> bool:
+        request, fds, _, _ = socket.recv_fds(self._sock, _ROOM, _DESCRIPTORS)
+        if not request:
+            return False
+        spec = json.loads(request)
+        try:
+            missing = _preload(spec["preload"])
+            if missing:
+                self._sock.send(json.dumps({"error": missing}).encode())
+            else:
+                self._fork(spec, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _fork(self, spec: Mapping[str, object], fds: Sequence[int]) -> None:
+        # The child must not run a handler of ours between the fork and its own set-up.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(spec, fds)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        self._obituaries[pid] = os.dup(fds[4])
+        pidfd = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self._sock, [json.dumps({"pid": pid}).encode()], [pidfd])
+        finally:
+            os.close(pidfd)
+
+    def _become_worker(self, spec: Mapping[str, object], fds: Sequence[int]) -> NoReturn:
+        status = 1
+        try:
+            os.setsid()
+            _die_with(os.getppid())
+            signal.set_wakeup_fd(-1)
+            for fd in (self._sock.fileno(), self._wake, self._wake_write, fds[4], *self._obituaries.values()):
+                os.close(fd)
+            self._sock.detach()
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+            os.dup2(fds[2], 1)
+            os.dup2(fds[3], 2)
+            os.close(fds[2])
+            os.close(fds[3])
+            status = _live(spec, fds)
+        except BaseException:  # noqa: BLE001 - the last frame of a process; whatever it is, it is told and ends here
+            with contextlib.suppress(BaseException):
+                import traceback  # noqa: PLC0415 - only for a death
+
+                traceback.print_exc()
+        finally:
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        for pid in list(self._obituaries):
+            try:
+                # WNOWAIT keeps the process number taken, so that its group is still that worker's when we kill it.
+                seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                seen, status = None, None
+            else:
+                if seen is None:
+                    continue
+                _kill_group(pid)
+                _, status, usage = os.wait4(pid, 0)
+            fd = self._obituaries.pop(pid)
+            note: dict[str, object] = {"pid": pid}
+            if status is not None:
+                note["exit_code"] = os.waitstatus_to_exitcode(status)
+                note["memory_kb"] = usage.ru_maxrss
+            with contextlib.suppress(OSError):
+                os.write(fd, json.dumps(note).encode())
+            os.close(fd)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _die_with(parent: int) -> None:
+    """Ask the system to kill this process when the nursery dies, however it does."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _preload(names: object) -> str | None:
+    """Import modules before the fork; what went wrong, in one sentence, or None."""
+    for name in names if isinstance(names, list) else ():
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - a module may fail with anything
+            return f"preload={name!r} cannot be imported: {type(error).__name__}: {error}"
+    return None
+
+
+def _live(spec: Mapping[str, object], fds: Sequence[int]) -> int:
+    environ = spec["environ"]
+    if isinstance(environ, dict):
+        os.environ.clear()
+        os.environ.update(environ)
+        for name in _ONE_THREAD:
+            os.environ.setdefault(name, "1")
+    with contextlib.suppress(OSError):
+        os.chdir(str(spec["cwd"]))
+    path = spec["sys_path"]
+    if isinstance(path, list):
+        sys.path[:] = path
+    if "numpy.random" in sys.modules:
+        # Python reseeds its own generator after a fork; NumPy's would give every worker the same numbers.
+        sys.modules["numpy.random"].seed()
+    from snakepit_nb.worker import loop  # noqa: PLC0415 - imported by _preload, before the fork
+
+    channel = socket.socket(fileno=fds[0])
+    lane = socket.socket(fileno=fds[1])
+    return loop.main(spec, channel, lane)
+
+
+def main(fd: int) -> None:
+    """Run as the nursery of the kernel that holds the other end of descriptor `fd`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    sock = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
+    missing = _preload(list(_PRELOAD))
+    gc.collect()
+    gc.freeze()
+    sock.send(json.dumps({"error": missing} if missing else {"pid": os.getpid()}).encode())
+    if missing is None:
+        Nursery(sock).serve()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from snakepit_nb.errors import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize(
+    ("source", "library", "function"),
+    [
+        ("x @ w", "numpy", "matmul"),
+        ("x + np.ones(4)", "numpy", "add"),
+        ("x += np.ones(4)", "numpy", "add"),
+        ("y = (x + 1).reshape(7)", "numpy", "reshape"),
+        ("np.concatenate([x, w])", "numpy", "concatenate"),
+        ("np.linalg.inv(np.zeros((2, 2)))", "numpy", "_raise_linalgerror_singular"),
+        ("x[5]", "numpy", "getitem"),
+        ("x[5] = 1", "numpy", "setitem"),
+        ("def f():\n    return x @ w\nf()", "numpy", "matmul"),
+        ("[q.reshape(7) for q in [x]]", "numpy", "reshape"),
+        ("box.x.reshape(7)", "numpy", "reshape"),
+        ("json.loads('{')", "json", "raw_decode"),
+        ("{}['a']", "builtins", "getitem"),
+        ("int('x')", "builtins", "int"),
+        ("open('/no such file')", "builtins", "open"),
+        ("1 / 0", "builtins", "truediv"),
+        ("import no_such_module", "builtins", "import"),
+        ("raise ValueError('mine')", "python", ""),
+        ("assert x is None", "python", ""),
+        ("def f():\n    raise KeyError('mine')\nf()", "python", ""),
+    ],
+)
+def test_library_and_function_are_those_of_whatever_raised(
+    cell: Callable[..., BaseException], source: str, library: str, function: str
+) -> None:
+    class Box:
+        x = None
+
+        def __getattr__(self, name: str) -> object:
+            pytest.fail(f"{name} was asked for, which runs the user's code")
+
+    box = Box()
+    box.__dict__["x"] = np.ones(3)
+    names = {"np": np, "json": json, "x": np.ones(3), "w": np.ones((4, 2)), "box": box}
+    record = describe(cell(source, **names))
+    assert (record.library, record.function) == (library, function)
+
+
+def test_what_the_user_raises_in_a_librarys_callback_is_told_by_that_library(
+    cell: Callable[..., BaseException],
+) -> None:
+    source = "def hook(pairs):\n    raise ValueError('mine')\njson.loads('{}', object_pairs_hook=hook)"
+    record = describe(cell(source, json=json))
+    assert record.library == "json"
+
+
+def test_a_function_that_was_called_by_another_name_keeps_its_own(cell: Callable[..., BaseException]) -> None:
+    record = describe(cell("call(x, w)", call=np.add, x=np.ones(3), w=np.ones(4)))
+    assert (record.library, record.function) == ("numpy", "add")
