@@ -59,7 +59,7 @@ types: environment
 	$(call step,types,Types: mypy,$(BIN)/python -m mypy)
 
 contracts: environment
-	$(call step,contracts,Contracts: who imports whom,$(BIN)/lint-imports)
+	$(call step,contracts,Contracts: who imports whom,$(BIN)/lint-imports --no-logo)
 
 events: environment
 	$(call step,events,Docs: the events page matches the catalogue,$(BIN)/python docs/generate_events.py --check)

@@ -67,15 +67,17 @@ _ROOMS: Final = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """The public name of a room, imported now (PEP 562)."""
-    room = _ROOMS.get(name)
-    if room is None:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    found: object = getattr(_module(room), name) if room else _module(name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """The public name of a room, imported now (PEP 562)."""
+        room = _ROOMS.get(name)
+        if room is None:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        found: object = getattr(_module(room), name) if room else _module(name)
+        globals()[name] = found
+        return found
 
 
 def _module(name: str) -> ModuleType:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -88,6 +88,16 @@ def current() -> Options:
         3
     """
     return _current.get() or _defaults
+
+
+def adopt(values: Mapping[str, object]) -> None:
+    """Make these values the defaults of this process: a worker takes over what its kernel uses.
+
+    Example:
+        >>> adopt({})
+    """
+    global _defaults  # noqa: PLW0603 - a process has one set of defaults
+    _defaults = replace(_defaults, **values)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -332,7 +332,7 @@ class Notebook:
     def _connect(self) -> None:
         assert self._manager is not None
         client = self._client = self._manager.blocking_client()
-        client.start_channels(shell=True, iopub=False, stdin=False, hb=False, control=True)
+        client.start_channels(shell=True, iopub=False, stdin=False, hb=False, control=True)  # noqa: S604 - a channel's name
         self._ending = threading.Event()
         subscribed = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(subscribed, self._ending), name="iopub")
@@ -363,7 +363,7 @@ class Notebook:
         assert self._client is not None
         while msg_id not in self._replies:
             try:
-                message = self._client.get_shell_msg(timeout=0.5)
+                reply = self._client.get_shell_msg(timeout=0.5)
             except Empty:
                 if not self.alive:
                     message = f"the kernel ended before {what}\n{self.seen()}"
@@ -372,7 +372,7 @@ class Notebook:
                     message = f"no sign of {what} in time\n{self.seen()}"
                     raise CellTimeout(message) from None
                 continue
-            self._replies[message["parent_header"].get("msg_id", "")] = message["content"]
+            self._replies[reply["parent_header"].get("msg_id", "")] = reply["content"]
         return self._replies.pop(msg_id)
 
     def _read(self, subscribed: threading.Event, ending: threading.Event) -> None:

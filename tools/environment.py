@@ -85,7 +85,7 @@ def install(wanted: "list[str]") -> None:
         return
     what = f".[{','.join(extras)}]"
     print(f"Installing snakepit_nb {', '.join(extras)} (this takes minutes the first time)", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq"]
     if subprocess.run([*pip, "install", "--editable", what], cwd=ROOT, check=False).returncode != 0:
         sys.exit("pip could not install what is needed; its own words are above. Is the network there?")
     STAMP.write_text(json.dumps({"pyproject": digest, "extras": extras}), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Frames of functions that the notebook defined, told by the cell that defined them; this runs in the kernel."""
+"""Frames of functions that the notebook defined, told by their cell; this runs in the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"In ?\[(\d+)\]")
 
 
 def localised(record: ErrorRecord) -> ErrorRecord:
-    """The record with cell numbers and source lines for the code of the notebook that a worker knows by value.
+    """The record with cell numbers and source lines for the notebook's code that a worker knows by value.
 
     Example:
         >>> from snakepit_nb.errors.record import ErrorRecord, TypeName

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from snakepit_nb.errors.types import (
+from snakepit_nb.errors.remote import (
     DtypeMismatch,
     ImportFailed,
     MissingKey,
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
     """One line of the table.
 
     `library` raised it (`"*"` is any) or owns its type; `type` is a builtin's name, or `package:name` for a
-    type, or a base of it, of that package, wherever in the package it lives; `pattern` fits the whole message.
+    type, or a base of it, wherever in that package it lives; `pattern` fits the whole message.
 
     Example:
         >>> RULES[0].library, RULES[0].type
@@ -126,12 +126,20 @@ _SMALLER: Final = "work on pieces, use a smaller dtype, or free what is not need
 
 
 def _shapes(suggestion: str) -> Callable[[re.Match[str]], Mapped]:
-    return lambda match: Mapped(ShapeMismatch, {"shapes": shapes_in(match[0])}, suggestion)
+    def make(match: re.Match[str]) -> Mapped:
+        facts: dict[str, object] = {}
+        if shapes := shapes_in(match[0]):
+            facts["shapes"] = shapes
+        if sizes := match.groupdict():
+            facts["sizes"] = (int(sizes["first"]), int(sizes["second"]))
+        return Mapped(ShapeMismatch, facts, suggestion)
+
+    return make
 
 
 def _dtypes(suggestion: str) -> Callable[[re.Match[str]], Mapped]:
     def make(match: re.Match[str]) -> Mapped:
-        # A dtype's own name, such as dtype('<U1'), or the class of one, such as <class 'numpy.dtypes.StrDType'>.
+        # A dtype's own name, dtype('<U1'), or the class of one, <class 'numpy.dtypes.StrDType'>.
         names = re.findall(r"dtype\('([^']+)'\)|<class '[\w.]+?(\w+)DType'>", match[0])
         return Mapped(DtypeMismatch, {"dtypes": tuple(a or b.lower() for a, b in names)}, suggestion)
 
@@ -175,7 +183,9 @@ def _module(match: re.Match[str]) -> Mapped:
 
 
 def _key(match: re.Match[str]) -> Mapped:
-    return Mapped(MissingKey, {"key": match[0]}, "look at the keys that are there, or use .get() with a default")
+    return Mapped(
+        MissingKey, {"key": match[0]}, "look at the keys that are there, or use .get() with a default"
+    )
 
 
 def _column(match: re.Match[str]) -> Mapped:
@@ -185,7 +195,9 @@ def _column(match: re.Match[str]) -> Mapped:
 def _index(match: re.Match[str]) -> Mapped:
     facts = {"key": match["index"], "axis": int(match["axis"]), "size": int(match["size"])}
     last = facts["size"] - 1 if isinstance(facts["size"], int) else 0
-    hint = f"axis {match['axis']} is indexed from 0 to {last}" if last >= 0 else f"axis {match['axis']} is empty"
+    hint = (
+        f"axis {match['axis']} is indexed from 0 to {last}" if last >= 0 else f"axis {match['axis']} is empty"
+    )
     return Mapped(MissingKey, facts, hint)
 
 
@@ -216,7 +228,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "numpy",
         "ValueError",
         rf"non-broadcastable output operand with shape {_SHAPE} doesn't match the broadcast shape {_SHAPE}",
-        _shapes("the result is larger than the array that it is written into: write `x = x + y`, not `x += y`"),
+        _shapes(
+            "the result is larger than the array that it is written into: write `x = x + y`, not `x += y`"
+        ),
     ),
     _rule(
         "numpy",
@@ -227,11 +241,10 @@ RULES: Final[tuple[Rule, ...]] = (
     _rule(
         "numpy",
         "ValueError",
-        r"matmul: Input operand \d+ has a mismatch in its core dimension \d+, .*",
-        lambda _: Mapped(
-            ShapeMismatch,
-            {},
-            "the last axis of the left array has to be as long as the last but one of the right: try `.T` on one",
+        r"matmul: Input operand 1 has a mismatch in its core dimension \d+, .* "
+        r"\(size (?P<second>\d+) is different from (?P<first>\d+)\)",
+        _shapes(
+            "the left array's last axis has to be as long as the right one's last but one: try `.T` on one"
         ),
     ),
     _rule(
@@ -243,7 +256,8 @@ RULES: Final[tuple[Rule, ...]] = (
     _rule(
         "numpy",
         "ValueError",
-        r"all the input array dimensions except for the concatenation axis must match exactly, but .*",
+        r"all the input array dimensions except for the concatenation axis must match exactly, but .* "
+        r"has size (?P<first>\d+) and the array .* has size (?P<second>\d+)",
         _shapes(_JOIN),
     ),
     _rule(
@@ -268,8 +282,11 @@ RULES: Final[tuple[Rule, ...]] = (
     _rule(
         "numpy",
         "numpy:UFuncTypeError",
-        r"Cannot cast ufunc '\w+' (?:in|out)put(?: \d+)? from dtype\(.*\) to dtype\(.*\) with casting rule '\w+'",
-        _dtypes("the result needs a wider dtype than the array it goes into: write `x = x + y`, not `x += y`"),
+        r"Cannot cast ufunc '\w+' (?:in|out)put(?: \d+)? from dtype\(.*\) to dtype\(.*\) "
+        r"with casting rule '\w+'",
+        _dtypes(
+            "the result needs a wider dtype than the array it goes into: write `x = x + y`, not `x += y`"
+        ),
     ),
     _rule(
         "numpy",
@@ -317,6 +334,12 @@ RULES: Final[tuple[Rule, ...]] = (
         r"index (?P<index>-?\d+) is out of bounds for axis (?P<axis>\d+) with size (?P<size>\d+)",
         _index,
     ),
-    _rule("builtins", "IndexError", r"(?:list|tuple|string|bytearray|range object|pop) index out of range", _position),
+    _rule(
+        "builtins",
+        "IndexError",
+        r"(?:list|tuple|string|bytearray|range object|pop)(?: assignment)? index out of range"
+        r"|pop from empty list",
+        _position,
+    ),
     _rule("pandas", "IndexError", r"single positional indexer is out-of-bounds", _position),
 )

@@ -198,7 +198,7 @@ def _called(frame: types.FrameType, inside: list[dis.Instruction], span: Span) -
 
 
 def _attribute(value: object, name: object) -> object:
-    """An attribute that lies open in a module or an instance; else the value itself, whose owner it shares."""
+    """An attribute that lies open in a module or an instance; else the value, whose owner it shares."""
     if isinstance(value, type) or not hasattr(type(value), "__dict__"):
         return value
     try:

@@ -12,10 +12,11 @@ import pickle
 import struct
 import sys
 import types
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from snakepit_nb.errors.observe import Node, guarded, minimal, names_of, record_of, state_of, survey, type_name
+from snakepit_nb.errors.hostile import BASE, guarded, names_of, state_of, type_name
+from snakepit_nb.errors.observe import Node, minimal, record_of, survey
 from snakepit_nb.errors.record import ErrorRecord, TypeName, from_data, to_data
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ _HEAD: Final = struct.Struct("<4sI")
 _PART: Final = 4 << 20
 _ALL: Final = 8 << 20
 _MAIN: Final = b"__main__"
-_BASE: Final = vars(BaseException)
 _DESCRIPTORS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 # `obj` is whatever object lacked the attribute; a group's members travel as exceptions of their own.
-_NOT_FIELDS: Final = frozenset({(AttributeError, "obj"), (BaseExceptionGroup, "exceptions"), (BaseException, "args")})
+_NOT_FIELDS: Final = frozenset(
+    {(AttributeError, "obj"), (BaseExceptionGroup, "exceptions"), (BaseException, "args")}
+)
 _HOUSE: Final = ("worker_id", "pool", "request_id", "command")
 
 
@@ -55,7 +57,7 @@ class LeftBehind:
 
 
 class Part(NamedTuple):
-    """What of one exception travelled, still pickled: `kind` is its class by value, where a name would not do."""
+    """What travelled of one exception, still pickled: `kind` is its class, where a name would not do."""
 
     kind: bytes | None
     args: tuple[bytes | str, ...]
@@ -113,7 +115,7 @@ class _Packer:
         left: list[str] = []
         args: list[object] = []
         if not issubclass(type(exception), BaseExceptionGroup):
-            for number, value in enumerate(_BASE["args"].__get__(exception)):
+            for number, value in enumerate(BASE["args"].__get__(exception)):
                 index = self.add(value)
                 args.append(str(type_name(type(value))) if index is None else index)
                 if index is None:
@@ -151,7 +153,7 @@ def pack(node: Node, record: ErrorRecord | None = None) -> bytes:
     packer = _Packer()
     record = record_of(node) if record is None else record
     nothing: dict[str, object] = {"kind": None, "args": [], "state": {}, "fields": {}, "left": ["args"]}
-    parts = [guarded(lambda each=each: packer.part(each.exception), nothing) for each in _nodes(node)]  # type: ignore[misc]
+    parts = [guarded(partial(packer.part, each.exception), nothing) for each in _nodes(node)]
     header = json.dumps(
         {"record": to_data(record), "parts": parts, "sizes": [len(blob) for blob in packer.blobs]},
         separators=(",", ":"),
@@ -320,7 +322,7 @@ def _fields(exception: BaseException, classes: tuple[type, ...]) -> dict[str, ob
                 continue
             if name.startswith("__") and name.endswith("__"):
                 continue
-            value = guarded(lambda descriptor=descriptor: descriptor.__get__(exception), None)  # type: ignore[misc]
+            value = guarded(partial(descriptor.__get__, exception), None)
             # None is what a field that was never set reads as, and what it will read as there.
             if value is not None:
                 fields[name] = value

@@ -12,22 +12,25 @@ import importlib
 import sys
 import types
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from snakepit_nb.errors import parcel
+from snakepit_nb.errors.base import SnakepitError
 from snakepit_nb.errors.cells import localised
+from snakepit_nb.errors.hostile import BASE, MRO, guarded, state_of
 from snakepit_nb.errors.mapping import map_record
-from snakepit_nb.errors.observe import guarded, record_of, state_of, survey
+from snakepit_nb.errors.observe import record_of, survey
 from snakepit_nb.errors.record import ErrorRecord, TypeName, located
+from snakepit_nb.errors.remote import RemoteError
 from snakepit_nb.errors.stack import traceback_of
-from snakepit_nb.errors.types import RemoteError, SnakepitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_BASE: Final = vars(BaseException)
-_MRO: Final = vars(type)["__mro__"]
+E = TypeVar("E", bound=BaseException)
+
 _HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time, as every class statement does
 _FIELDS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _NOTHING: Final = parcel.Part(None, (), {}, {}, ())
@@ -36,17 +39,19 @@ _stand_ins: WeakValueDictionary[tuple[object, ...], type[RemoteError]] = WeakVal
 
 
 class _Originals(NamedTuple):
-    """What a stand-in derives from: the original type where it was found (`exact`), else its nearest bases."""
+    """What a stand-in derives from: the original where it was found (`exact`), else its nearest bases."""
 
     classes: tuple[type[BaseException], ...]
     exact: bool
 
 
-def unpack_exception(data: bytes, *, worker_id: str, pool: str, request_id: int, command: str) -> BaseException:
+def unpack_exception(
+    data: bytes, *, worker_id: str, pool: str, request_id: int, command: str
+) -> BaseException:
     """The exception that `pack_exception` packed, ready to be raised; never raises.
 
-    The class raised derives from `RemoteError`, or one of its children where a rule fits, and from the original
-    type, so that `except ValueError` works. An error of this package's own is of its own class alone.
+    The class raised derives from `RemoteError`, or one of its children where a rule fits, and from the
+    original type, so that `except ValueError` works. An error of this package is of its own class alone.
 
     Example:
         >>> from snakepit_nb.errors import pack_exception
@@ -54,8 +59,8 @@ def unpack_exception(data: bytes, *, worker_id: str, pool: str, request_id: int,
         >>> error = unpack_exception(data, worker_id="w1", pool="default", request_id=1, command="f")
         >>> isinstance(error, KeyError), error.args, error.record.pool
         (True, ('a',), 'default')
-        >>> unpack_exception(b"", worker_id="w1", pool="default", request_id=1, command="f")
-        RemoteError('the error of f arrived damaged (not a packed exception): nothing else is known of it, run it again')
+        >>> print(unpack_exception(b"", worker_id="w1", pool="default", request_id=1, command="f"))
+        the error of f arrived damaged (not a packed exception), and nothing else is known of it: run it again
     """
     try:
         record, parts = parcel.load(data)
@@ -64,7 +69,8 @@ def unpack_exception(data: bytes, *, worker_id: str, pool: str, request_id: int,
         return _build(told, iter(parts))
     except Exception as error:  # noqa: BLE001 - the bytes are another process's, and may say anything
         message = (
-            f"the error of {command or 'a request'} arrived damaged ({error}): nothing else is known of it, run it again"
+            f"the error of {command or 'a request'} arrived damaged ({error}), "
+            f"and nothing else is known of it: run it again"
         )
         name = TypeName(RemoteError.__module__, RemoteError.__qualname__)
         damaged = ErrorRecord(name, (), message)
@@ -73,7 +79,7 @@ def unpack_exception(data: bytes, *, worker_id: str, pool: str, request_id: int,
         )
 
 
-def reduced(error: RemoteError) -> tuple[object, ...]:
+def reduced(error: RemoteError) -> tuple[Callable[[bytes], BaseException], tuple[bytes]]:
     """How a remote error pickles: as a worker packs it, without the frames that it passed here.
 
     Example:
@@ -95,14 +101,13 @@ def duplicate(error: RemoteError) -> RemoteError:
     """
     cls = type(error)
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    args: tuple[object, ...] = _BASE["args"].__get__(error)
+    args: tuple[object, ...] = BASE["args"].__get__(error)
     copy = _bare(cls, args, tuple(members), error.record.message)
-    for name, descriptor in _slots(cls):
-        if (value := guarded(lambda read=descriptor: read.__get__(error), None)) is not None:  # type: ignore[misc]
-            guarded(lambda to=descriptor, value=value: to.__set__(copy, value), None)  # type: ignore[misc]
-        del name
+    for _, descriptor in _slots(cls):
+        if (value := guarded(partial(descriptor.__get__, error), None)) is not None:
+            guarded(partial(descriptor.__set__, copy, value), None)
     copy.__dict__.update(state_of(error))
-    return copy  # type: ignore[return-value]
+    return copy
 
 
 def _restore(data: bytes) -> BaseException:
@@ -116,10 +121,10 @@ def _build(record: ErrorRecord, parts: Iterator[parcel.Part]) -> BaseException:
     context = None if record.context is None else _build(record.context, parts)
     members = tuple(_build(member, parts) for member in record.members)
     error = _make(record, part, members)
-    _BASE["__cause__"].__set__(error, cause)
-    _BASE["__context__"].__set__(error, cause if record.context_is_cause else context)
-    _BASE["__suppress_context__"].__set__(error, record.suppress_context)
-    _BASE["__traceback__"].__set__(error, guarded(lambda: traceback_of(record.frames), None))
+    BASE["__cause__"].__set__(error, cause)
+    BASE["__context__"].__set__(error, cause if record.context_is_cause else context)
+    BASE["__suppress_context__"].__set__(error, record.suppress_context)
+    BASE["__traceback__"].__set__(error, guarded(lambda: traceback_of(record.frames), None))
     if record.notes:
         error.__dict__["__notes__"] = list(record.notes)
     return error
@@ -141,10 +146,10 @@ def _make(record: ErrorRecord, part: parcel.Part, members: tuple[BaseException, 
     error = _bare(base, args, (), record.message) if made is None else made
     for name, descriptor in _slots(type(error)):
         if name in fields:
-            guarded(lambda to=descriptor, value=fields[name]: to.__set__(error, value), None)  # type: ignore[misc]
+            guarded(partial(descriptor.__set__, error, fields[name]), None)
     error.__dict__.update(state)
     facts = {} if mapped is None else mapped.facts
-    error._settle(record, facts, None if mapped is None else mapped.suggestion, tuple(left))  # type: ignore[attr-defined] # noqa: SLF001 - one room
+    error.settle(record, facts, None if mapped is None else mapped.suggestion, tuple(left))
     return error
 
 
@@ -176,7 +181,7 @@ def _originals(record: ErrorRecord, part: parcel.Part) -> _Originals:
         return _Originals((found,), exact=True)
     nearest: list[type[BaseException]] = []
     for name in record.bases:
-        base = guarded(lambda name=name: parcel.find(name), None)  # type: ignore[misc]
+        base = guarded(partial(parcel.find, name), None)
         if base is not None and not any(_derives(one, base) for one in nearest):
             nearest.append(base)
     return _Originals(tuple(nearest), exact=False)
@@ -199,10 +204,12 @@ def _stand_in_instance(
     record: ErrorRecord,
     args: tuple[object, ...],
     members: tuple[BaseException, ...],
-) -> BaseException | None:
+) -> RemoteError | None:
     """An instance that derives from the originals, or from the nearest of their bases that allow it."""
     tries = [originals]
-    tries += [_Originals((one,), exact=False) for each in originals.classes for one in _MRO.__get__(each)[1:-1]]
+    tries += [
+        _Originals((one,), exact=False) for each in originals.classes for one in MRO.__get__(each)[1:-1]
+    ]
     for each in tries:
         made = guarded(
             lambda each=each: _bare(_stand_in(base, each, record.type), args, members, record.message),  # type: ignore[misc]
@@ -222,7 +229,7 @@ def _stand_in(base: type[RemoteError], originals: _Originals, name: TypeName) ->
     first = originals.classes[0] if originals.classes else None
     # NumPy's ArrayMemoryError calls itself MemoryError: `__name__` is not always the end of `__qualname__`.
     shown = str(type.__getattribute__(first, "__name__")) if originals.exact else name.name
-    # What the base derives from already must not come before it: an original that is a RemoteError, Exception.
+    # What the base derives from already must not come before it, such as Exception itself.
     others = tuple(cls for cls in originals.classes if not _derives(base, cls))
     kept = () if any(_derives(cls, base) for cls in others) else (base,)
     namespace = {
@@ -230,6 +237,11 @@ def _stand_in(base: type[RemoteError], originals: _Originals, name: TypeName) ->
         "__qualname__": name.qualname,
         "__doc__": None if first is None else type.__getattribute__(first, "__doc__"),
         "_original": first if originals.exact else None,
+        # Made for this process alone, the class cannot be pickled by its name.
+        "__reduce_ex__": lambda self, _protocol: reduced(self),
+        "__reduce__": reduced,
+        "__copy__": duplicate,
+        "__deepcopy__": lambda self, _memo: _restore(*reduced(self)[1]),
     }
     made = _class(shown, (*kept, *others), namespace)
     _stand_ins[key] = made
@@ -238,7 +250,7 @@ def _stand_in(base: type[RemoteError], originals: _Originals, name: TypeName) ->
 
 def _derives(cls: type, base: type) -> bool:
     # Not issubclass: that asks the metaclass of the base, which may be the user's.
-    return any(each is base for each in _MRO.__get__(cls))
+    return any(each is base for each in MRO.__get__(cls))
 
 
 def _class(name: str, bases: tuple[type, ...], namespace: dict[str, object]) -> type[RemoteError]:
@@ -250,9 +262,7 @@ def _class(name: str, bases: tuple[type, ...], namespace: dict[str, object]) -> 
     return type.__new__(kind, name, bases, namespace)
 
 
-def _bare(
-    cls: type[BaseException], args: tuple[object, ...], members: tuple[BaseException, ...], message: str
-) -> BaseException:
+def _bare(cls: type[E], args: tuple[object, ...], members: tuple[BaseException, ...], message: str) -> E:
     """An instance whose builtin part is set up and whose own `__new__` and `__init__` did not run."""
     solid = _solid(cls)
     create = solid.__new__
@@ -260,10 +270,10 @@ def _bare(
         text = args[0] if args and isinstance(args[0], str) else message.rpartition(" (")[0]
         args = (text, list(members))
     made = guarded(lambda: create(cls, *args), None)
-    error: BaseException = create(cls) if made is None else made
+    error: E = create(cls) if made is None else made
     # OSError, SyntaxError, UnicodeError, StopIteration and SystemExit take their fields from here.
     guarded(lambda: solid.__init__(error, *args), None)
-    _BASE["args"].__set__(error, args)
+    BASE["args"].__set__(error, args)
     return error
 
 
@@ -275,9 +285,11 @@ def _solid(cls: type[BaseException]) -> type[BaseException]:
     return solid
 
 
-def _slots(cls: type[BaseException]) -> Iterator[tuple[str, types.MemberDescriptorType | types.GetSetDescriptorType]]:
+def _slots(
+    cls: type[BaseException],
+) -> Iterator[tuple[str, types.MemberDescriptorType | types.GetSetDescriptorType]]:
     """The fields that an exception keeps outside its `__dict__`, but for those of every exception."""
-    for owner in _MRO.__get__(cls):
+    for owner in MRO.__get__(cls):
         if owner is BaseException or owner is object or owner is BaseExceptionGroup:
             continue
         for name, descriptor in vars(owner).items():

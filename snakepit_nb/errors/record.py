@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,8 +49,8 @@ class Frame:
     """One step of a traceback.
 
     `source` is the line that failed, `before` and `after` are lines around it, `columns` the part of the line
-    that failed, as character offsets; `in_cell` says that it is a notebook's cell, `cell` which one (None where
-    nobody knows); `skipped` counts the frames that were left out just before this one.
+    that failed, as character offsets; `in_cell` says that it is a notebook's cell, `cell` which one (None
+    where nobody knows); `skipped` counts the frames that were left out just before this one.
 
     Example:
         >>> Frame("<In [7]>", 3, "<module>", "__main__", source="y = x @ w", in_cell=True, cell=7).place
@@ -103,7 +103,8 @@ class ErrorRecord:
     `bases` are the type's, nearest first; `frames` run from the outermost to the innermost; `library` and
     `function` are those of the innermost frame that is not the user's cell, `"builtins"` where Python's own
     operation raised it and `"python"` where the user's code did; `members` are a group's, of which `omitted`
-    were too many; `context_is_cause` says that both are one exception, which is then the cause alone. The last four say where it ran and are set by the kernel.
+    were too many; `context_is_cause` says that both are one exception, which is then the cause alone. The
+    last four say where it ran and are set by the kernel.
 
     Example:
         >>> record = ErrorRecord(TypeName("builtins", "ValueError"), (), "no")
@@ -141,10 +142,10 @@ class ErrorRecord:
         return str(self.type)
 
     def line(self) -> str:
-        """Say it in one line, for a log.
+        r"""Say it in one line, for a log.
 
         Example:
-            >>> ErrorRecord(TypeName("builtins", "ValueError"), (), "no\\nway").line()
+            >>> ErrorRecord(TypeName("builtins", "ValueError"), (), "no\nway").line()
             'ValueError: no way'
         """
         text = " ".join(self.message.split())
@@ -304,20 +305,21 @@ def _shed(value: Frame | SyntaxFacts, cls: type[Frame | SyntaxFacts]) -> dict[st
     return data
 
 
-def _wrong(name: str, expected: str) -> ValueError:
-    return ValueError(f"a record's {name!r} is not of type {expected}")
+def _refuse(name: str, expected: str) -> NoReturn:
+    message = f"a record's {name!r} is not of type {expected}"
+    raise ValueError(message)
 
 
 def _object(data: object, name: str) -> dict[str, object]:
     if not isinstance(data, dict):
-        raise _wrong(name, "object")
+        _refuse(name, "object")
     return data
 
 
 def _get(fields: dict[str, object], name: str, expected: type[T], *, default: T | None = None) -> T:
     value = fields.get(name, default)
     if type(value) is not expected:
-        raise _wrong(name, expected.__name__)
+        _refuse(name, expected.__name__)
     return value
 
 
@@ -327,7 +329,7 @@ def _each(fields: dict[str, object], name: str, read: Callable[[object], T]) -> 
 
 def _text(data: object) -> str:
     if type(data) is not str:
-        raise _wrong("text", "str")
+        _refuse("text", "str")
     return data
 
 
@@ -335,7 +337,7 @@ def _type_name(data: object) -> TypeName:
     match data:
         case [str(module), str(qualname)]:
             return TypeName(module, qualname)
-    raise _wrong("type", "[module, qualname]")
+    _refuse("type", "[module, qualname]")
 
 
 def _frame(data: object) -> Frame:
@@ -348,7 +350,7 @@ def _frame(data: object) -> Frame:
         case [int(start), int(end)]:
             pair = (start, end)
         case _:
-            raise _wrong("columns", "[start, end]")
+            _refuse("columns", "[start, end]")
     return Frame(
         file=_get(fields, "file", str),
         line=_get(fields, "line", int),

@@ -18,7 +18,13 @@ _CONTEXT: Final = "During handling of the above exception, another exception occ
 _MEMBERS_SHOWN: Final = 15
 _ALIKE_SHOWN: Final = 3
 _RESET: Final = "\x1b[0m"
-_STYLES: Final = {"type": "\x1b[1;31m", "place": "\x1b[32m", "mark": "\x1b[1;31m", "faint": "\x1b[2m", "hint": "\x1b[36m"}
+_STYLES: Final = {
+    "type": "\x1b[1;31m",
+    "place": "\x1b[32m",
+    "mark": "\x1b[1;31m",
+    "faint": "\x1b[2m",
+    "hint": "\x1b[36m",
+}
 _CONTROL: Final = {
     **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"},
     # Marks that turn the direction of the text around can make a line of source read as another.
@@ -28,7 +34,7 @@ _CONTROL: Final = {
 
 
 class _Ink:
-    def __init__(self, colour: bool) -> None:  # noqa: FBT001 - a flag of this module alone
+    def __init__(self, *, colour: bool) -> None:
         self.colour = colour
 
     def __call__(self, style: str, text: str) -> str:
@@ -60,14 +66,14 @@ def colours() -> bool:
 
 
 def render_text(record: ErrorRecord, *, colour: bool, suggestion: str | None = None) -> str:
-    """The traceback as text, the newest call last, as Python writes it; cells by their number and their lines.
+    """The traceback as text, the newest call last, as Python writes it; cells by number, with their lines.
 
     Example:
         >>> from snakepit_nb.errors.observe import describe
         >>> print(render_text(describe(ValueError("no")), colour=False))
         ValueError: no
     """
-    ink = _Ink(colour)
+    ink = _Ink(colour=colour)
     lines = list(_chain(record, ink))
     if suggestion:
         lines += ["", ink("hint", f"Try: {suggestion}")]
@@ -75,7 +81,7 @@ def render_text(record: ErrorRecord, *, colour: bool, suggestion: str | None = N
 
 
 def render_notice(title: str, sentence: str, tail: str = "", *, colour: bool) -> str:
-    """An error of ours in short: its class, its sentence, and the end of the worker's stderr where there is one.
+    """An error of ours in short: its class, its sentence, and the end of the worker's stderr, if any.
 
     Example:
         >>> print(render_notice("WorkerCrashed", "worker w1 died", "boom", colour=False))
@@ -84,7 +90,7 @@ def render_notice(title: str, sentence: str, tail: str = "", *, colour: bool) ->
         The end of its stderr:
           boom
     """
-    ink = _Ink(colour)
+    ink = _Ink(colour=colour)
     text = f"{ink('type', title)}: {visible(sentence)}"
     if tail.strip():
         shown = "\n".join(f"  {line}" for line in tail.rstrip().splitlines())

@@ -1,4 +1,4 @@
-"""A record's frames as a traceback of this process, so that whoever prints or walks one sees where it failed."""
+"""A record's frames as a traceback of this process, so that whoever prints one sees where it failed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ def traceback_of(frames: Iterable[Frame]) -> types.TracebackType | None:
 
 def _frame(frame: Frame) -> types.FrameType:
     code = _STUB.replace(
-        co_filename=frame.file, co_name=frame.function, co_qualname=frame.function, co_firstlineno=max(1, frame.line)
+        co_filename=frame.file,
+        co_name=frame.function,
+        co_qualname=frame.function,
+        co_firstlineno=max(1, frame.line),
     )
-    scope: dict[str, object] = {"here": sys._getframe, "__name__": frame.module, MARK: True}  # noqa: SLF001 - the way to a frame
+    # The only way to a frame object is to be in it.
+    scope: dict[str, object] = {"here": sys._getframe, "__name__": frame.module, MARK: True}  # noqa: SLF001 - see above
     exec(code, scope)  # noqa: S102 - the constant above, under another name
     del scope["here"]
     return scope.pop("frame")  # type: ignore[return-value]

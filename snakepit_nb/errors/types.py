@@ -4,18 +4,48 @@
 *Rule:* every error survives pickle and copy, so that a pool inside a worker can hand one on.
 """
 
+# ruff: noqa: N818 - named for what happened or for the state that they tell, like queue.Empty
+
 from __future__ import annotations
 
 import signal as signals
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from snakepit_nb.errors.base import SnakepitError
+from snakepit_nb.errors.remote import (
+    DeviceMismatch,
+    DtypeMismatch,
+    ImportFailed,
+    MissingKey,
+    NumericalError,
+    OutOfMemory,
+    RemoteError,
+    ShapeMismatch,
+)
+from snakepit_nb.errors.render import colours, render_notice
 
-    from snakepit_nb.errors.record import ErrorRecord
-
-Classification = Literal["segfault", "abort", "oom", "gpu", "exit", "killed"]
+__all__ = [
+    "ArrayError",
+    "CaptureError",
+    "CheckoutTimeout",
+    "DeviceMismatch",
+    "DtypeMismatch",
+    "ImportFailed",
+    "MissingKey",
+    "NumericalError",
+    "OutOfMemory",
+    "PoolBroken",
+    "PoolClosed",
+    "PoolError",
+    "PoolSaturated",
+    "ProtocolError",
+    "RemoteError",
+    "RequestTimeout",
+    "ShapeMismatch",
+    "SnakepitError",
+    "WorkerCrashed",
+]
 
 _CRASHES: Final[dict[str, tuple[str, str]]] = {
     "segfault": (
@@ -45,28 +75,12 @@ _CRASHES: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def _revive(cls: type[SnakepitError], args: tuple[object, ...], state: dict[str, object]) -> SnakepitError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
-
-
 def _seconds(value: float) -> str:
     return f"{value:g} s"
 
 
-class SnakepitError(Exception):
-    """The base of every error of this package.
-
-    Example:
-        >>> issubclass(PoolClosed, SnakepitError) and issubclass(RemoteError, SnakepitError)
-        True
-    """
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the facts and not a call of `__init__`, whose arguments have names of their own."""
-        return _revive, (type(self), self.args, dict(self.__dict__))
+def _notice(error: SnakepitError, tail: str = "") -> list[str]:
+    return render_notice(type(error).__name__, str(error), tail, colour=colours()).splitlines()
 
 
 class PoolError(SnakepitError):
@@ -83,7 +97,7 @@ class PoolError(SnakepitError):
         self.pool = pool
 
 
-class PoolClosed(PoolError, RuntimeError):  # noqa: N818 - named for the state that it tells, like queue.Empty
+class PoolClosed(PoolError, RuntimeError):
     """A request came after the pool's shutdown; also a `RuntimeError`, as with every Executor.
 
     Example:
@@ -101,7 +115,7 @@ class PoolClosed(PoolError, RuntimeError):  # noqa: N818 - named for the state t
         self.reason = reason
 
 
-class PoolSaturated(PoolError):  # noqa: N818 - named for the state that it tells, like queue.Full
+class PoolSaturated(PoolError):
     """The pool's queue is full and the request was turned away; nothing of it ran.
 
     Example:
@@ -120,12 +134,12 @@ class PoolSaturated(PoolError):  # noqa: N818 - named for the state that it tell
         self.max_queue_size = max_queue_size
 
 
-class CheckoutTimeout(PoolError, TimeoutError):  # noqa: N818 - named for what happened, like TimeoutExpired
+class CheckoutTimeout(PoolError, TimeoutError):
     """No worker came free in time; the request did not run. Also a `TimeoutError`.
 
     Example:
-        >>> str(CheckoutTimeout(pool="default", seconds=2.5))
-        "no worker of pool 'default' came free within 2.5 s: the request did not run, wait longer or add workers"
+        >>> str(CheckoutTimeout(pool="a", seconds=2.5))
+        "no worker of pool 'a' came free within 2.5 s: the request did not run, wait longer or add workers"
     """
 
     def __init__(self, *, pool: str, seconds: float) -> None:
@@ -138,7 +152,7 @@ class CheckoutTimeout(PoolError, TimeoutError):  # noqa: N818 - named for what h
         self.seconds = seconds
 
 
-class PoolBroken(PoolError, BrokenExecutor):  # noqa: N818 - named like concurrent.futures' BrokenExecutor
+class PoolBroken(PoolError, BrokenExecutor):
     """The pool gave up because its workers keep dying; also a `BrokenExecutor`.
 
     Example:
@@ -149,17 +163,18 @@ class PoolBroken(PoolError, BrokenExecutor):  # noqa: N818 - named like concurre
     def __init__(self, *, pool: str, reason: str) -> None:
         """Give the pool and what made it give up."""
         super().__init__(
-            f"pool {pool!r} is broken: {reason}; find what kills its workers, then start a new pool", pool=pool
+            f"pool {pool!r} is broken: {reason}; find what kills its workers, then start a new pool",
+            pool=pool,
         )
         self.reason = reason
 
 
-class WorkerCrashed(SnakepitError, BrokenExecutor):  # noqa: N818 - named for what happened
+class WorkerCrashed(SnakepitError, BrokenExecutor):
     """A worker died while it ran this request; no other request is touched. Also a `BrokenExecutor`.
 
-    `signal` and `exit_code` are the process's end (one of them is None), `signal_name` is such as `"SIGSEGV"`,
-    `classification` one of segfault, abort, oom, gpu, exit, killed; `memory_mb` is the last measure of its
-    memory in MB and `stderr_tail` the end of what it wrote to its stderr.
+    `signal` and `exit_code` are the process's end (one of them is None), `signal_name` is such as
+    `"SIGSEGV"`, `classification` one of segfault, abort, oom, gpu, exit, killed; `memory_mb` is the last
+    measure of its memory in MB and `stderr_tail` the end of what it wrote to its stderr.
 
     Example:
         >>> crash = WorkerCrashed(worker_id="w1", pool="default", classification="segfault", signal=11)
@@ -172,7 +187,7 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):  # noqa: N818 - named for wh
         *,
         worker_id: str,
         pool: str,
-        classification: Classification,
+        classification: str,
         signal: int | None = None,
         exit_code: int | None = None,
         device: str = "cpu",
@@ -203,7 +218,9 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):  # noqa: N818 - named for wh
         if self.memory_mb is not None:
             end.append(f"last seen with {self.memory_mb:,.0f} MB")
         facts = ", ".join(fact for fact in end if fact)
-        running = f" while it ran {_request(self.command, self.request_id)}" if self.request_id is not None else ""
+        running = (
+            f" while it ran {_request(self.command, self.request_id)}" if self.request_id is not None else ""
+        )
         return (
             f"worker {self.worker_id} of pool {self.pool!r} {what}{f' ({facts})' if facts else ''}{running}: "
             f"only this request failed, the pool serves on; {next_step}"
@@ -225,7 +242,7 @@ def _request(command: str | None, request_id: int | None) -> str:
     return name if request_id is None else f"{name} (request {request_id})"
 
 
-class RequestTimeout(SnakepitError, TimeoutError):  # noqa: N818 - named for what happened, like TimeoutExpired
+class RequestTimeout(SnakepitError, TimeoutError):
     """A request was not done in time and was stopped; also a `TimeoutError`.
 
     Example:
@@ -264,8 +281,8 @@ class CaptureError(SnakepitError, TypeError):
     `type_name` is that part's type and `reason` says why it stays.
 
     Example:
-        >>> str(CaptureError(name="m", path="m.lock", type_name="lock", reason="cannot pickle '_thread.lock'"))
-        "m cannot travel: m.lock is a lock (cannot pickle '_thread.lock'); make it where it is used, or leave it out"
+        >>> str(CaptureError(name="m", path="m.lock", type_name="lock", reason="it is not plain data"))
+        'm cannot travel: m.lock is a lock (it is not plain data); make it where it is used, or leave it out'
     """
 
     def __init__(
@@ -276,8 +293,7 @@ class CaptureError(SnakepitError, TypeError):
         kind = f" is {'an' if type_name[:1] in 'aeiouAEIOU' else 'a'} {type_name}" if type_name else ""
         why = f" ({reason})" if reason else ""
         super().__init__(
-            message
-            or f"{name} cannot travel: {where}{kind}{why}; make it where it is used, or leave it out"
+            message or f"{name} cannot travel: {where}{kind}{why}; make it where it is used, or leave it out"
         )
         self.name = name
         self.path = where
@@ -304,212 +320,3 @@ class ArrayError(SnakepitError):
         >>> str(ArrayError("the handle reaches 8 bytes beyond its arena"))
         'the handle reaches 8 bytes beyond its arena'
     """
-
-
-class RemoteError(SnakepitError):
-    """What the user's code raised in a worker; the class raised also derives from the original type.
-
-    `record` is everything that is known, as plain data; `facts` and `suggestion` are what the table of
-    rules found (empty and None where no rule fits); `left_behind` names the attributes that could not travel.
-    `worker_id`, `pool`, `request_id` and `command` say where it ran, except where the original type has an
-    attribute of that name: then they are in the record alone.
-
-    Example:
-        >>> from snakepit_nb.errors import pack_exception, unpack_exception
-        >>> data = pack_exception(ValueError("no"))
-        >>> error = unpack_exception(data, worker_id="w1", pool="default", request_id=1, command="f")
-        >>> isinstance(error, RemoteError), isinstance(error, ValueError), str(error)
-        (True, True, 'no')
-    """
-
-    # An original type may bring its own ways of reading and writing attributes; none of them may stand between
-    # a caller and the facts. Its __getattr__ still serves what is not found otherwise.
-    __getattribute__ = object.__getattribute__
-    __setattr__ = object.__setattr__
-    __delattr__ = object.__delattr__
-
-    def __init__(
-        self,
-        record: ErrorRecord,
-        *,
-        facts: Mapping[str, object] | None = None,
-        suggestion: str | None = None,
-    ) -> None:
-        """Stand for a record alone, where there is no original type to derive from."""
-        Exception.__init__(self, record.message)
-        self._settle(record, facts or {}, suggestion, ())
-
-    def _settle(
-        self,
-        record: ErrorRecord,
-        facts: Mapping[str, object],
-        suggestion: str | None,
-        left_behind: tuple[str, ...],
-    ) -> None:
-        # Straight into __dict__: the original's attributes, there already, keep their names, and its
-        # properties of the same name are not set off.
-        state = self.__dict__
-        for name in ("worker_id", "pool", "request_id", "command"):
-            state.setdefault(name, getattr(record, name))
-        for name, value in facts.items():
-            state.setdefault(name, value)
-        state["_remote"] = (record, dict(facts), suggestion, left_behind)
-
-    def __init_subclass__(cls, **_options: object) -> None:
-        """Keep the hooks of original types out: a registry or a veto there is not for stand-ins."""
-
-    @property
-    def record(self) -> ErrorRecord:
-        """What is known of the exception and where it was raised, as plain data."""
-        return self._facts_of_house()[0]
-
-    @property
-    def facts(self) -> Mapping[str, object]:
-        """What the rule that fits read from the message; each one is an attribute too."""
-        return self._facts_of_house()[1]
-
-    @property
-    def suggestion(self) -> str | None:
-        """What to try, where a rule knows."""
-        return self._facts_of_house()[2]
-
-    @property
-    def left_behind(self) -> tuple[str, ...]:
-        """The names of attributes and arguments of the original that could not travel."""
-        return self._facts_of_house()[3]
-
-    @property
-    def mapped(self) -> bool:
-        """Whether a rule gave it one of the structured classes."""
-        return any(cls is not RemoteError and cls in STRUCTURED for cls in type(self).__mro__)
-
-    def _facts_of_house(self) -> tuple[ErrorRecord, Mapping[str, object], str | None, tuple[str, ...]]:
-        return self.__dict__["_remote"]  # type: ignore[no-any-return]
-
-    def __str__(self) -> str:
-        """Give the text that the original had in the worker."""
-        return self.record.message
-
-    def __repr__(self) -> str:
-        """Show the type and the arguments, as Python does."""
-        try:
-            return BaseException.__repr__(self)
-        except Exception:  # noqa: BLE001 - an argument's own __repr__
-            return f"{type(self).__name__}({self.record.message!r})"
-
-    def __reduce_ex__(self, _protocol: object) -> tuple[object, ...]:
-        """Pickle as the worker did, since the class exists in this process alone."""
-        from snakepit_nb.errors.rebuild import reduced  # noqa: PLC0415 - rebuild makes these classes
-
-        return reduced(self)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as the worker did."""
-        return self.__reduce_ex__(5)
-
-    def __copy__(self) -> RemoteError:
-        """Make another instance of the same class with the same facts."""
-        from snakepit_nb.errors.rebuild import duplicate  # noqa: PLC0415 - rebuild makes these classes
-
-        return duplicate(self)
-
-    def __deepcopy__(self, _memo: dict[int, object]) -> RemoteError:
-        """Make another instance; the facts are values, and what travelled once is copied by packing it again."""
-        function, arguments = self.__reduce_ex__(5)[:2]
-        return function(*arguments)  # type: ignore[operator, no-any-return, misc]
-
-    def _render_traceback_(self) -> list[str]:
-        from snakepit_nb.errors.render import colours, render_text  # noqa: PLC0415 - only where one is shown
-
-        return render_text(self.record, colour=colours(), suggestion=self.suggestion).splitlines()
-
-
-class ShapeMismatch(RemoteError):
-    """Arrays whose shapes do not go together; `shapes` are theirs, as far as the message tells.
-
-    Example:
-        >>> ShapeMismatch.shapes
-        ()
-    """
-
-    shapes: tuple[tuple[int, ...], ...] = ()
-
-
-class DtypeMismatch(RemoteError):
-    """An operation that is not defined for these dtypes; `dtypes` are their names.
-
-    Example:
-        >>> DtypeMismatch.dtypes
-        ()
-    """
-
-    dtypes: tuple[str, ...] = ()
-
-
-class DeviceMismatch(RemoteError):
-    """Arrays that live on different devices; `devices` are their names.
-
-    Example:
-        >>> DeviceMismatch.devices
-        ()
-    """
-
-    devices: tuple[str, ...] = ()
-
-
-class OutOfMemory(RemoteError):
-    """No memory for an array; `asked_bytes` and `free_bytes` where known, `device` is `"cpu"` or `"cuda:0"`.
-
-    Example:
-        >>> OutOfMemory.device, OutOfMemory.asked_bytes
-        ('cpu', None)
-    """
-
-    asked_bytes: int | None = None
-    free_bytes: int | None = None
-    device: str = "cpu"
-
-
-class NumericalError(RemoteError):
-    """A computation that has no answer for these numbers, such as the inverse of a singular matrix.
-
-    Example:
-        >>> issubclass(NumericalError, RemoteError)
-        True
-    """
-
-
-class ImportFailed(RemoteError):
-    """A module is missing in the worker; `module` is its name and `package` what to install, where known.
-
-    Example:
-        >>> ImportFailed.module
-        ''
-    """
-
-    module: str = ""
-    package: str | None = None
-
-
-class MissingKey(RemoteError):
-    """A key or an index that is not there; `key` is its text, `axis` and `size` where an array said them.
-
-    Example:
-        >>> MissingKey.key is None
-        True
-    """
-
-    key: str | None = None
-    axis: int | None = None
-    size: int | None = None
-
-
-STRUCTURED: Final[frozenset[type[RemoteError]]] = frozenset(
-    {ShapeMismatch, DtypeMismatch, DeviceMismatch, OutOfMemory, NumericalError, ImportFailed, MissingKey}
-)
-
-
-def _notice(error: SnakepitError, tail: str = "") -> list[str]:
-    from snakepit_nb.errors.render import colours, render_notice  # noqa: PLC0415 - only where one is shown
-
-    return render_notice(type(error).__name__, str(error), tail, colour=colours()).splitlines()

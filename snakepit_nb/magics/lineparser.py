@@ -136,7 +136,7 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-"):
                 joined.append(word)
                 in_list = word.partition("=")[0] in self._lists or word[:2] in self._lists
-            elif in_list and continues:
+            elif in_list and continues and joined[-1] not in self._lists:
                 joined[-1] += word
             else:
                 in_list = in_list and joined[-1] in self._lists
@@ -148,7 +148,9 @@ class Parser(argparse.ArgumentParser):
             return
         flag = word.partition("=")[0]
         known = self._option_string_actions
-        if flag in known or (not flag.startswith("--") and self._is_cluster(flag)):
+        # -name is meant as --name, not as -n ame.
+        is_short = not flag.startswith("--") and f"-{flag}" not in known
+        if flag in known or (is_short and self._is_cluster(flag)):
             return
         if flag in self._later:
             message = f"{flag} is not available yet in this version of {self.prog}"

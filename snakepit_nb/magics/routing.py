@@ -110,12 +110,11 @@ class NotebookSink:
         clock: seconds, monotonic; from it comes how much may be shown.
         kernel_stream: the class of the kernel's own `sys.stdout`; another one means a redirection.
 
-    Example:
-        In a notebook, where `job` runs in a thread and prints under this cell whatever cell runs by then:
+    In a notebook, where `job` runs in a thread and prints under this cell whatever cell runs by then::
 
-        >>> sink = NotebookSink(get_ipython())  # doctest: +SKIP
-        >>> here = sink.origin()  # doctest: +SKIP
-        >>> job(print=lambda text: sink.stream(here, "stdout", text))  # doctest: +SKIP
+        sink = NotebookSink(get_ipython())
+        here = sink.origin()
+        job(print=lambda text: sink.stream(here, "stdout", text))
     """
 
     def __init__(

@@ -6,6 +6,7 @@ pool's state and the next has not yet, or a packet is received and not yet looke
 
 from __future__ import annotations
 
+import os
 import threading
 
 # The module behind `signal`: its functions without the enum conversions, which cost more than the rest of a dispatch.
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _ident = threading.get_ident
-_MAIN: Final = threading.main_thread()
+_main_ident: int | None = threading.main_thread().ident
+
+
+def _after_fork() -> None:
+    """In a child that the user forked from another thread, that thread is the main one."""
+    global _main_ident  # noqa: PLW0603 - one main thread to a process
+    _main_ident = threading.get_ident()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Uninterrupted:
@@ -38,7 +48,7 @@ class Uninterrupted:
         self.waiting = False
 
     def __enter__(self) -> Uninterrupted:
-        if _ident() == _MAIN.ident:
+        if _ident() == _main_ident:
             previous = getsignal(SIGINT)
             if callable(previous):
                 self._previous = previous
@@ -57,8 +67,8 @@ class Uninterrupted:
     ) -> None:
         previous = self._previous
         if previous is not None:
-            self._previous = None
             signal(SIGINT, previous)
+            self._previous = None
             if self._seen:
                 self._seen = False
                 previous(SIGINT, None)  # type: ignore[operator]

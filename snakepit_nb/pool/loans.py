@@ -26,6 +26,8 @@ def kernel_store() -> Store:
         True
     """
     global _store  # noqa: PLW0603 - one for the process is what this room is for
+    if _store is not None:
+        return _store
     with _lock:
         if _store is None:
             inline = options.current().inline_bytes

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from codecs import IncrementalDecoder, getincrementaldecoder
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import options
@@ -168,7 +169,9 @@ class WorkerProcess:
     received there, and a nudge sent there wakes whoever waits at the kernel's end.
     """
 
-    def __init__(self, worker_id: str, pool: str, store: Store, preload: tuple[str, ...]) -> None:
+    def __init__(
+        self, worker_id: str, pool: str, store: Store, preload: tuple[str, ...], chosen: options.Options
+    ) -> None:
         self.worker_id = worker_id
         self.peer = f"{worker_id}/{id(self):x}"
         self.began = time.monotonic()
@@ -206,6 +209,7 @@ class WorkerProcess:
                 "environ": _environment(),
                 "sys_path": sys.path,
                 "arena": store.arena.id if store.arena else "",
+                "options": asdict(chosen),
             }
             fds = (self.far.fileno(), far_lane.fileno(), out, err, note)
             self.pid, self.pidfd = nursery(preload).fork(spec, fds)

@@ -114,10 +114,9 @@ class Supervisor:
                 if self._thread is None:
                     self._run()
                 self.requests[number] = request
-                self.tell(
-                    events.REQUEST_QUEUED,
-                    {"queue_size": len(self.state.queue)},
-                    {"pool": self.name, "command": request.command, "request_id": number},
+                facts = {"pool": self.name, "command": request.command, "request_id": number}
+                self._outbox.append(
+                    (telemetry.execute, (events.REQUEST_QUEUED, {"queue_size": len(self.state.queue)}, facts))
                 )
                 if request.deadline_ns is not None:
                     self.at(request.deadline_ns, lambda: self._end(number, "timeout"))
@@ -170,7 +169,9 @@ class Supervisor:
                             worker.channel.wait(left)
                         finally:
                             guard.waiting = False
-                        continue
+                        found = worker.channel.receive()
+                        if found is None:
+                            continue
                     self._reception.take(worker, found)
             except EOFError:
                 pass
@@ -525,7 +526,7 @@ class Supervisor:
 
     def _start(self, start: state.Start) -> None:
         try:
-            worker = WorkerProcess(start.worker_id, self.name, self.store, self._preload)
+            worker = WorkerProcess(start.worker_id, self.name, self.store, self._preload, self._options)
         except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
             with self.lock:
                 self.act(self.state.died(start.worker_id, [], time.monotonic()))

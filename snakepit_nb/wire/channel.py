@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.wire import codec
 from snakepit_nb.wire.messages import Spill
+from snakepit_nb.wire.patience import Patience
 
 if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
@@ -27,6 +28,9 @@ _SNDBUF: Final = 1 << 20
 _DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 _NOSIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 _FLAGS: Final = _DONTWAIT | _NOSIGNAL
+_clock = time.monotonic_ns
+_cpu_clock = time.thread_time_ns
+_give_way = os.sched_yield
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -63,17 +67,18 @@ class Channel:
         >>> ours.close(); theirs.close()
     """
 
-    __slots__ = ("_poll", "_recv", "_send", "peer", "peer_arena", "sock", "store")
+    __slots__ = ("_patience", "_readable", "_recv", "_send", "peer", "peer_arena", "sock", "store")
 
     def __init__(self, sock: socket.socket, store: Store, peer: str) -> None:
         self.sock = sock
         self.store = store
         self.peer = peer
         self.peer_arena = ""
+        self._patience = Patience()
         self._send = sock.send
         self._recv = sock.recv
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
 
     def send(self, packet: bytes, *, wait: bool = False) -> bool:
         """Send one packet; False where the socket has no room now and `wait` is not set.
@@ -132,27 +137,38 @@ class Channel:
         return found
 
     def spin(self, spin_ns: int) -> list[Message] | None:
-        """Poll for at most `spin_ns` nanoseconds without sleeping."""
-        clock = time.monotonic_ns
-        until = clock() + spin_ns
+        """Poll for at most `spin_ns` nanoseconds without sleeping, where polling is worth it (see `patience`)."""
+        began = _clock()
+        if not self._patience.may_poll(began):
+            return None
         recv = self._recv
-        give_way = os.sched_yield
-        while True:
+        try:
+            packet = recv(_ROOM, _DONTWAIT)
+        except BlockingIOError:
+            cpu = _cpu_clock()
+            found = self._poll(began + spin_ns)
+            self._patience.polled(began, _clock() - began, _cpu_clock() - cpu)
+            if found is None:
+                return None
+            packet = found
+        if not packet:
+            raise EOFError
+        return self.open(packet)
+
+    def _poll(self, until: int) -> bytes | None:
+        recv = self._recv
+        while _clock() < until:
+            # The peer may be waiting for this very core.
+            _give_way()
             try:
-                packet = recv(_ROOM, _DONTWAIT)
+                return recv(_ROOM, _DONTWAIT)
             except BlockingIOError:
-                if clock() >= until:
-                    return None
-                # The peer may be waiting for this very core.
-                give_way()
                 continue
-            if not packet:
-                raise EOFError
-            return self.open(packet)
+        return None
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until a packet waits (or the peer is gone), at most `timeout` seconds; whether one does."""
-        return bool(self._poll.poll(None if timeout is None else max(0, timeout) * 1000))
+        return bool(self._readable.poll(None if timeout is None else max(0, timeout) * 1000))
 
     def close(self) -> None:
         """Close this end. Idempotent."""

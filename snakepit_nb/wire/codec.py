@@ -129,12 +129,19 @@ def decode(packet: bytes) -> list[Message]:
         []
     """
     end = len(packet)
-    if end >= _VALUE.size and packet[0] == _VALUE.tag:
-        # The hot path: one answer, and nothing else, in its packet.
+    tag = packet[0] if end > _HEAD.size else 0
+    # The hot path both ways: one call, or one answer, and nothing else in its packet.
+    if tag == _VALUE.tag and end >= _VALUE.size:
         _, version, number, started, ended, value, buffers = _VALUE.struct.unpack_from(packet)
         middle = _VALUE.size + value
         if middle + buffers == end and version == VERSION:
             return [messages.Value(number, started, ended, packet[_VALUE.size : middle], packet[middle:])]
+    elif tag == _CALL.tag and end >= _CALL.size:
+        _, version, number, key, arguments, buffers = _CALL.struct.unpack_from(packet)
+        first = _CALL.size + key
+        second = first + arguments
+        if second + buffers == end and version == VERSION:
+            return [messages.Call(number, packet[_CALL.size : first], packet[first:second], packet[second:])]
     found: list[Message] = []
     position = 0
     while position < end:

@@ -38,6 +38,7 @@ KERNEL: Final = "kernel"
 _NONE: Final = pickle.dumps(None, 5)
 _FORWARD: Final = "snakepit_nb.worker.forward"
 EXIT_CHANNEL_LOST: Final = 75
+_SOON: Final = 0.02
 
 
 class Worker:
@@ -78,9 +79,10 @@ class Worker:
         while True:
             found = channel.spin(self._spin_ns)
             if found is None:
-                self._when_idle()
-                channel.wait(None)
-                continue
+                if not channel.wait(_SOON):
+                    self._when_idle()
+                    channel.wait(None)
+                found = channel.receive() or ()
             for message in found:
                 if type(message) is messages.Call:
                     self._call(message)
@@ -127,7 +129,8 @@ class Worker:
             # The traceback holds the frames of the call and with them its arrays, which are only lent.
             traceback.clear_frames(error.__traceback__)
             error = None
-        namespace.release()
+        if namespace.left_over():
+            namespace.release()
         if self._streams is not None:
             self._streams.flush()
         if leases:
@@ -216,6 +219,9 @@ def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -
     serve: it ends without another word.
     """
     try:
+        given = spec.get("options")
+        if isinstance(given, dict):
+            options.adopt(given)
         worker = Worker(spec, sock, lane)
         worker.greet()
     except Exception as error:  # noqa: BLE001 - told to the kernel, whatever it is

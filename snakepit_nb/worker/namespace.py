@@ -175,6 +175,16 @@ class Cell:
         return {name: namespace[source] for name, source in wanted if source in namespace}
 
 
+def left_over() -> bool:
+    """Whether a cell ran since the last `release()`.
+
+    Example:
+        >>> left_over()
+        False
+    """
+    return _over is not None
+
+
 def release() -> None:
     """Lets go of what the last cell's namespace holds; for the loop, once the cell's answer is packed.
 

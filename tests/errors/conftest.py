@@ -58,7 +58,8 @@ def cell() -> Iterator[Callable[..., BaseException]]:
         files.append(file)
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         space = {"__name__": "__main__", **names}
-        error = _caught(lambda: exec(compile(source, file, "exec"), space))  # noqa: S102 - a cell
+        code = compile(source, file, "exec")
+        error = _caught(lambda: exec(code, space))  # noqa: S102 - a cell
         # The call above is not a worker's machinery, which would be left out.
         step = error.__traceback__
         while step is not None and not step.tb_frame.f_code.co_filename.startswith("<In ["):

@@ -45,7 +45,7 @@ class BadGet(Exception):
 
 
 class BadSet(Exception):
-    __setattr__ = _fail  # type: ignore[assignment]
+    __setattr__ = _fail  # type: ignore[assignment, misc]
     __delattr__ = _fail  # type: ignore[assignment]
 
 
@@ -81,7 +81,7 @@ class LyingStr(Exception):
 
 class WrongStr(Exception):
     def __str__(self) -> str:
-        return 3  # type: ignore[return-value]
+        return 3  # type: ignore[return-value] # noqa: PLE0307 - that is what is wrong with it
 
 
 class EndlessStr(Exception):
@@ -173,7 +173,7 @@ def test_a_thousand_notes_are_bounded() -> None:
 def test_an_attribute_dict_that_lies_is_no_obstacle(sent: Sent) -> None:
     class Dict(dict[str, object]):
         items = _fail  # type: ignore[assignment]
-        get = _fail  # type: ignore[assignment]
+        get = _fail
 
     error = ValueError("v")
     error.__dict__ = Dict(size=3)
@@ -234,12 +234,11 @@ def _machinery(function: Callable[[], object], file: str) -> BaseException:
     exec(compile("def call(function):\n    return function()", file, "exec"), space)  # noqa: S102 - stands for the loop
     call = space["call"]
     assert isinstance(call, types.FunctionType)
-    try:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whatever the function raises
         call(function)
-    except BaseException as error:  # noqa: BLE001 - whatever was raised
-        assert error.__traceback__ is not None
-        return error.with_traceback(error.__traceback__.tb_next)
-    pytest.fail("nothing was raised")
+    trace = caught.value.__traceback__
+    assert trace is not None
+    return caught.value.with_traceback(trace.tb_next)
 
 
 def _loop_file() -> str:
@@ -247,16 +246,20 @@ def _loop_file() -> str:
 
 
 def test_the_machinery_above_the_users_code_is_left_out(cell: Cell) -> None:
+    error = cell("1 / 0")
+
     def user() -> object:
-        raise cell("1 / 0")
+        raise error
 
     record = describe(_machinery(user, _loop_file()))
     assert [frame.function for frame in record.frames] == ["user", "<module>"]
 
 
 def test_the_event_loop_that_ran_a_cell_is_machinery_too(cell: Cell) -> None:
+    error = cell("1 / 0")
+
     async def main() -> None:
-        raise cell("1 / 0")
+        raise error
 
     record = describe(_machinery(functools.partial(asyncio.run, main()), _loop_file()))
     assert [frame.function for frame in record.frames] == ["main", "<module>"]
@@ -309,7 +312,7 @@ def test_functions_of_the_notebook_are_told_by_their_cell(
     # The worker has the function by value, and not the file that it was compiled under.
     data = pack_exception(cell("f(1)", number=6, f=space["f"]))
     shell = types.SimpleNamespace(compile=Compiler(), colors="nocolor")
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
     arrived = unpack_exception(data, worker_id="w", pool="p", request_id=1, command="c")
     assert isinstance(arrived, RemoteError)

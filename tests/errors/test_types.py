@@ -100,13 +100,18 @@ def test_a_crash_says_who_how_and_what_to_do() -> None:
         "(request 3): only this request failed, the pool serves on; run it again, and look at the library "
         "that it called if it dies again"
     )
-    assert WorkerCrashed(worker_id="w", pool="a", classification="killed", signal=250).signal_name == "signal 250"
+    assert (
+        WorkerCrashed(worker_id="w", pool="a", classification="killed", signal=250).signal_name
+        == "signal 250"
+    )
     gpu = WorkerCrashed(worker_id="w", pool="a", classification="gpu", exit_code=1, device="cuda:1")
     assert "(exit code 1, device cuda:1)" in str(gpu)
 
 
 def test_a_capture_error_names_the_part_that_cannot_travel() -> None:
-    error = CaptureError(name="model", path="model.log.stream", type_name="TextIOWrapper", reason="an open file")
+    error = CaptureError(
+        name="model", path="model.log.stream", type_name="TextIOWrapper", reason="an open file"
+    )
     assert "model cannot travel: model.log.stream is a TextIOWrapper (an open file)" in str(error)
     assert CaptureError(name="m").path == "m"
 

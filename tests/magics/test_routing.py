@@ -146,6 +146,20 @@ def test_a_hundred_floods_together_stay_below_the_servers_limit(front: Front, si
     assert all("left out" in front.text(f"cell {number}") for number in range(100))
 
 
+def test_the_end_of_one_request_does_not_cut_the_flood_of_another_in_two(
+    front: Front, sink: NotebookSink
+) -> None:
+    loud, quiet = sink.origin(), sink.origin()
+    sink.stream(loud, "stdout", "x" * 1_000_000)
+    sink.stream(quiet, "stdout", "a word")
+    sink.finish(quiet)
+    assert "left out" not in front.text("one")
+    sink.stream(loud, "stdout", "x" * 1_000_000 + "the end")
+    sink.finish(loud)
+    assert front.text("one").count("left out") == 1
+    assert front.text("one").endswith("the end")
+
+
 def test_output_without_a_cell_is_sent_without_one(front: Front, sink: NotebookSink) -> None:
     front.parent = {}
     sink.stream(sink.origin(), "stdout", "at start-up")

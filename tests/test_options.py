@@ -1,0 +1,58 @@
+"""The options: what is in force, who may change it, and that workers take over what their kernel uses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from snakepit_nb import options
+from snakepit_nb.pool.pool import Pool
+
+
+def test_every_option_has_a_sentence() -> None:
+    sentences = options.Options.sentences()
+    assert all(sentence.endswith(".") for sentence in sentences.values())
+
+
+def test_an_override_ends_with_its_block() -> None:
+    before = options.current().ahead
+    with options.override(ahead=before + 1):
+        assert options.current().ahead == before + 1
+    assert options.current().ahead == before
+
+
+def test_an_unknown_option_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="no option named ahed"), options.override(ahed=1):
+        pass
+
+
+def _inline_bytes_here() -> int:
+    return options.current().inline_bytes
+
+
+def test_a_worker_uses_the_options_that_its_pool_was_made_with() -> None:
+    with options.override(inline_bytes=77):
+        pool = Pool(1, name="options")
+    with pool:
+        assert pool.submit(_inline_bytes_here).result() == 77
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", "False"), ("no", "False"), ("1", "True"), ("yes", "True")])
+def test_the_environment_sets_an_option(text: str, expected: str) -> None:
+    code = "from snakepit_nb import options; print(options.current().arena)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"SNAKEPIT_NB_ARENA": text}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
+
+
+def test_a_value_in_the_environment_that_does_not_fit_says_what_was_expected() -> None:
+    code = "import snakepit_nb.options"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"SNAKEPIT_NB_AHEAD": "many"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "SNAKEPIT_NB_AHEAD='many': expected a value like 64" in done.stderr
