@@ -52,19 +52,24 @@ def interpreter() -> str:
     )
 
 
+def usable() -> bool:
+    """Whether `.venv` has a Python that is new enough, and pip."""
+    return version(str(PYTHON)) >= OLDEST and bool(output(str(PYTHON), "-m", "pip", "--version"))
+
+
 def make_venv() -> None:
     """Make `.venv`; anew where the one that is there does not run."""
-    if version(str(PYTHON)) >= OLDEST and output(str(PYTHON), "-m", "pip", "--version"):
+    if usable():
         return
-    STAMP.unlink() if STAMP.exists() else None
     python = interpreter()
     print(f"Making .venv with {python}", flush=True)
-    if output(python, "-m", "venv", "--clear", str(VENV)) or output(str(PYTHON), "-m", "pip", "--version"):
+    output(python, "-m", "venv", "--clear", str(VENV))
+    if usable():
         return
     # Debian packs the part of venv that installs pip apart; the pip that is there can do its work.
-    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(VENV)], check=False)
-    subprocess.run([python, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "pip"], check=False)
-    if output(str(PYTHON), "-m", "pip", "--version"):
+    output(python, "-m", "venv", "--clear", "--without-pip", str(VENV))
+    output(python, "-m", "pip", "--python", str(PYTHON), "install", "pip")
+    if usable():
         return
     name = "python" + ".".join(map(str, version(python)))
     sys.exit(

@@ -204,7 +204,7 @@ class Reception:
 
     def _tell_exception(self, worker: WorkerProcess, request: Request, error: RemoteError) -> None:
         record = error.record
-        mapped = error.mapped is not None
+        mapped = error.mapped
         del worker
         telemetry.execute(
             events.PYTHON_EXCEPTION_MAPPED if mapped else events.PYTHON_EXCEPTION_UNMAPPED,
