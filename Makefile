@@ -41,7 +41,7 @@ demo: python
 
 lab: python
 	@$(PYTHON) tools/environment.py lab
-	@$(BIN)/python -m jupyterlab $(AS_ROOT) --notebook-dir=notebooks
+	@$(BIN)/python -m jupyterlab $(AS_ROOT) --ServerApp.root_dir=notebooks
 
 environment: python
 	@$(PYTHON) tools/environment.py lab test dev

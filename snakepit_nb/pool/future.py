@@ -84,8 +84,19 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
             TimeoutError: it is not done after `timeout` seconds; it goes on.
             CancelledError: it was cancelled.
         """
-        timeout = self._attend(timeout)
+        if self._state not in _DONE:
+            timeout = self._attend(timeout)
+        if self._state == FINISHED and self._exception is None:
+            return self._result  # type: ignore[return-value]
         return super().result(timeout)  # type: ignore[no-any-return]
+
+    def done(self) -> bool:
+        """Whether it ended, however it did."""
+        return self._state in _DONE
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._state == CANCELLED_AND_NOTIFIED
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The request's exception, or None where it went well; raises as `result` does."""

@@ -1,7 +1,7 @@
 """What a pool decides: something happened, so these things are to be done.
 
-*Rule:* pure. No clock, no thread, no descriptor: times come in as numbers, and every method gives back actions
-in the order in which they are to be done.
+*Rule:* pure. No clock, no thread, no descriptor: times come in as numbers, and every method gives back the
+actions that are to be done, in order.
 
 *Rule:* a request is in exactly one place: the queue, the hands of one worker, or done with.
 """
@@ -11,71 +11,26 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb.pool.actions import (
+    Action,
+    Broken,
+    Finished,
+    Interrupt,
+    Kill,
+    Reclaim,
+    Saturated,
+    Send,
+    Settle,
+    Start,
+    Stop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from snakepit_nb.pool.restart import Intensity
-
-
-class Start(NamedTuple):
-    """Start a worker in this slot; `life` counts the workers that the slot has had."""
-
-    worker_id: str
-    slot: int
-    life: int
-
-
-class Send(NamedTuple):
-    """Send a request to a worker's socket."""
-
-    worker_id: str
-    request_id: int
-
-
-class Reclaim(NamedTuple):
-    """Take back from a worker's socket up to `most` requests that it has not claimed; report with `reclaimed`."""
-
-    worker_id: str
-    most: int
-
-
-class Kill(NamedTuple):
-    """Kill a worker; its end is reported with `died`."""
-
-    worker_id: str
-
-
-class Stop(NamedTuple):
-    """Ask a worker to end by itself; its end is reported with `died`."""
-
-    worker_id: str
-
-
-class Settle(NamedTuple):
-    """A request is done with: `outcome` is cancelled, timeout, crashed or broken."""
-
-    request_id: int
-    outcome: str
-    worker_id: str | None
-
-
-class Saturated(NamedTuple):
-    """No worker is free and something waits, and that was not so before."""
-
-
-class Broken(NamedTuple):
-    """The pool is over; `reason` says why."""
-
-    reason: str
-
-
-class Finished(NamedTuple):
-    """A closing pool has ended its last worker."""
-
-
-Action = Start | Send | Reclaim | Kill | Stop | Settle | Saturated | Broken | Finished
 
 
 class Phase(Enum):
@@ -102,6 +57,7 @@ class Worker:
 
 
 _NOTHING: Final[tuple[Action, ...]] = ()
+_INTERRUPTED: Final = "interrupted"
 
 
 class PoolState:
@@ -151,7 +107,8 @@ class PoolState:
             worker.hands.append(request_id)
             worker.alone = alone
             return [Send(worker.worker_id, request_id)]
-        if not self.queue and not alone:
+        # While workers are missing, one that is started is better than a place behind others.
+        if not self.queue and not alone and len(self.workers) == self.max_workers:
             for worker in self.workers.values():
                 if self._has_room(worker):
                     worker.hands.append(request_id)
@@ -191,6 +148,14 @@ class PoolState:
         if self.queue.pop(request_id, None) is not None:
             self._drained()
             return [Settle(request_id, outcome, None), *self._after_closing()]
+        return self._found_out(request_id, outcome)
+
+    def interrupted(self, request_id: int) -> list[Action]:
+        """Somebody wants a request interrupted; one that does not run is left as it is."""
+        return self._found_out(request_id, _INTERRUPTED)
+
+    def _found_out(self, request_id: int, outcome: str) -> list[Action]:
+        """Only what a worker has not claimed can be taken back, so what cannot is running or answered."""
         for worker in self.workers.values():
             if request_id in worker.hands:
                 self._ending[request_id] = outcome
@@ -198,7 +163,7 @@ class PoolState:
         return []
 
     def reclaimed(self, worker_id: str, request_ids: list[int]) -> list[Action]:
-        """What `Reclaim` brought back, in the order of sending; a request to be ended that it did not is running."""
+        """What `Reclaim` brought back, in the order of sending."""
         worker = self.workers.get(worker_id)
         if worker is None:
             return []
@@ -208,31 +173,57 @@ class PoolState:
                 continue
             worker.hands.remove(request_id)
             outcome = self._ending.pop(request_id, None)
-            if outcome is None:
+            if outcome is None or outcome == _INTERRUPTED:
                 self._put_back(worker, request_id)
             else:
                 actions.append(Settle(request_id, outcome, None))
-        for request_id in list(worker.hands):
-            outcome = self._ending.pop(request_id, None)
-            if outcome is not None:
-                worker.hands.remove(request_id)
-                actions.append(Settle(request_id, outcome, worker_id))
-                if worker.phase is not Phase.KILLED:
-                    self._leave_idle(worker)
-                    worker.phase = Phase.KILLED
-                    actions.append(Kill(worker_id))
-        if worker.phase is Phase.SERVING and not worker.hands:
-            actions.extend(self._rest(worker) if not self.queue else self._fill(worker))
+        if self._ending:
+            actions.extend(self._end_running(worker))
+        if worker.phase is Phase.SERVING and not worker.hands and worker not in self._idle:
+            actions.extend(self._fill(worker) if self.queue else self._rest(worker))
         actions.extend(self._feed_idle())
+        actions.extend(self._after_closing())
         return actions
 
-    def bounced(self, worker_id: str, request_id: int) -> list[Action]:
+    def _end_running(self, worker: Worker) -> list[Action]:
+        """End the request that a worker runs, where that is wanted.
+
+        A worker claims one request after it answered the one before: so of those that could not be taken back
+        only the last is running, and the answers of the others are on their way.
+        """
+        actions: list[Action] = []
+        last = worker.hands[-1] if worker.hands else None
+        for request_id in list(worker.hands):
+            outcome = self._ending.pop(request_id, None)
+            if outcome is None or request_id != last:
+                continue
+            if outcome == _INTERRUPTED:
+                actions.append(Interrupt(worker.worker_id))
+                continue
+            worker.hands.remove(request_id)
+            actions.append(Settle(request_id, outcome, worker.worker_id))
+            if worker.phase is not Phase.KILLED:
+                worker.phase = Phase.KILLED
+                actions.append(Kill(worker.worker_id))
+        return actions
+
+    def bounced(self, worker_id: str, request_id: int) -> None:
         """A worker's socket had no room for a request after all: it goes back to the head of the queue."""
         worker = self.workers[worker_id]
         worker.hands.remove(request_id)
         worker.mean_ns = self._tiny_ns
         self._put_back(worker, request_id)
-        return []
+
+    def refused(self, worker_id: str, request_id: int) -> None:
+        """A request cannot be sent to any worker and is done with; `resumed` gives its worker the next."""
+        self.workers[worker_id].hands.remove(request_id)
+
+    def resumed(self, worker_id: str) -> list[Action]:
+        """A worker whose last request was refused or bounced can be sent others."""
+        worker = self.workers.get(worker_id)
+        if worker is None or worker.phase is not Phase.SERVING or worker.hands or worker in self._idle:
+            return []
+        return list(self._fill(worker) if self.queue else self._rest(worker))
 
     # What happened to workers
 
@@ -373,13 +364,11 @@ class PoolState:
 
     def _rest(self, worker: Worker) -> Iterable[Action]:
         """A worker has nothing left and nothing waits: it helps another, or stops, or is idle."""
-        if self.closing:
-            return self._after_closing()
         self._idle.append(worker)
         for other in self.workers.values():
             if len(other.hands) > 1:
                 return (Reclaim(other.worker_id, len(other.hands) // 2),)
-        return _NOTHING
+        return self._after_closing() if self.closing else _NOTHING
 
     def _grow(self) -> list[Action]:
         if len(self.workers) == self.max_workers:

@@ -40,6 +40,8 @@ _NUDGE: Final = codec.encode(messages.Nudge())
 _STOP: Final = codec.encode(messages.Stop())
 _MANY: Final = 256
 _NAP: Final = 0.0005
+_FEW: Final = 64
+_TURN: Final = 256
 _DISARMED: Final = 0
 _ARMED: Final = select.EPOLLIN
 
@@ -92,6 +94,7 @@ class Supervisor:
         self._outbox: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._timers: list[tuple[int, int, Callable[[], object]]] = []
         self._timer_number = 0
+        self._drained = 0
         self._watched: dict[int, tuple[WorkerProcess, str]] = {}
         self._thread: threading.Thread | None = None
         self._epoll: select.epoll | None = None
@@ -449,9 +452,10 @@ class Supervisor:
         epoll = self._epoll
         assert epoll is not None  # noqa: S101 - _run made it
         while not self.finished.is_set():
-            if len(self.state.queue) > _MANY:
+            if len(self.state.queue) > _MANY and self._drained < _FEW:
                 # The workers have enough in their sockets; answers come in faster by the dozen than one by one.
                 time.sleep(_NAP)
+            self._drained = 0
             for fd, _ in epoll.poll(self._pause()):
                 if fd == self._wake:
                     os.eventfd_read(fd)
@@ -500,19 +504,22 @@ class Supervisor:
             self._reception.read_pipe(worker, what)
         self.flush()
 
-    def _drain(self, worker: WorkerProcess) -> None:
-        """Take in all that the worker has said so far; `attending` is held."""
+    def _drain(self, worker: WorkerProcess) -> bool:
+        """Take in what the worker has said so far; whether there may be more. `attending` is held."""
         try:
-            while True:
+            for _ in range(_TURN):  # and no more: a chatty worker must not keep the others from being heard
                 found = worker.channel.receive()
                 if found is None:
-                    return
+                    return False
+                self._drained += 1
                 self._reception.take(worker, found)
         except (EOFError, OSError):
-            return
+            return False
         except Exception as error:  # noqa: BLE001 - a worker that breaks the protocol is of no more use
             _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)  # noqa: TRY400 - the trace is ours, the fault is not
             worker.kill()
+            return False
+        return True
 
     def _arm(self, worker: WorkerProcess, mask: int) -> None:
         """Let the supervisor's thread watch the worker's channel, or not while somebody attends to it."""
@@ -576,7 +583,8 @@ class Supervisor:
         worker.ended = worker.read_obituary()
         worker.nudge(_NUDGE)
         with worker.attending:
-            self._drain(worker)
+            while self._drain(worker):
+                pass
         for stream in ("stdout", "stderr"):
             while self._reception.read_pipe(worker, stream):
                 pass
