@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _GIB = 1 << 30
+_OFF = frozenset({"", "0", "false", "no"})
 
 
 def _option(default: float, sentence: str) -> Any:  # noqa: ANN401 - dataclasses' own trick: a field() stands where its value's type is declared
@@ -32,18 +33,33 @@ class Options:
         4096
     """
 
-    arena: bool = _option(True, "Share arrays through memory that processes map; off means that all are copied.")
-    arena_bytes: int = _option(64 * _GIB, "Address space of one process's arena, in bytes; memory is used only as arrays fill it.")
+    arena: bool = _option(
+        default=True,
+        sentence="Share arrays through memory that processes map; off means that all are copied.",
+    )
+    arena_bytes: int = _option(
+        64 * _GIB, "Address space of one process's arena, in bytes; memory is used only as arrays fill it."
+    )
     arena_budget: float = _option(0.5, "Part of the machine's memory that one arena may hold at once.")
-    arena_warm_bytes: int = _option(256 * _MIB, "Freed arena memory, in bytes, kept for the next array instead of given back.")
+    arena_warm_bytes: int = _option(
+        256 * _MIB, "Freed arena memory, in bytes, kept for the next array instead of given back."
+    )
     inline_bytes: int = _option(4096, "Arrays smaller than this many bytes travel inside the message.")
-    spin_us: int = _option(100, "How long a waiting side polls before it sleeps, in microseconds (0 on one core).")
+    spin_us: int = _option(
+        100, "How long a waiting side polls before it sleeps, in microseconds (0 on one core)."
+    )
     ahead: int = _option(64, "How many tiny requests may wait in a worker's socket behind the running one.")
-    ahead_below_us: int = _option(1000, "Requests count as tiny while a worker's recent ones ran shorter than this, in microseconds.")
+    ahead_below_us: int = _option(
+        1000, "Requests count as tiny while a worker's recent ones ran shorter than this, in microseconds."
+    )
     start_timeout: float = _option(60.0, "Seconds that a new worker has to say hello.")
-    interrupt_grace: float = _option(0.7, "Seconds that an interrupted cell has to end before its worker is killed.")
+    interrupt_grace: float = _option(
+        0.7, "Seconds that an interrupted cell has to end before its worker is killed."
+    )
     stop_grace: float = _option(1.0, "Seconds that a worker has to end by itself when its pool stops.")
-    deaths: int = _option(5, "More deaths of workers than this within `deaths_within` seconds break the pool.")
+    deaths: int = _option(
+        5, "More deaths of workers than this within `deaths_within` seconds break the pool."
+    )
     deaths_within: float = _option(30.0, "The window, in seconds, in which `deaths` are counted.")
     nesting: int = _option(3, "How deep pools may nest: a pool in a worker of a pool counts two.")
     stderr_tail: int = _option(4096, "Characters of a worker's last stderr output kept for its crash error.")
@@ -60,7 +76,7 @@ class Options:
 
 
 def _from_environment() -> Options:
-    """The options with what `SNAKEPIT_NB_<NAME>` variables say (a worker inherits them with its environment)."""
+    """The options with what variables named `SNAKEPIT_NB_<NAME>` say."""
     options = Options()
     changes: dict[str, object] = {}
     for each in fields(options):
@@ -69,7 +85,8 @@ def _from_environment() -> Options:
             continue
         default = getattr(options, each.name)
         try:
-            changes[each.name] = text not in {"", "0", "false", "no"} if isinstance(default, bool) else type(default)(text)
+            is_switch = isinstance(default, bool)
+            changes[each.name] = text not in _OFF if is_switch else type(default)(text)
         except ValueError:
             message = f"SNAKEPIT_NB_{each.name.upper()}={text!r}: expected a value like {default!r}"
             raise ValueError(message) from None

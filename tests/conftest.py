@@ -129,19 +129,20 @@ def _end_the_workers_event_loop() -> None:
         module._runner = None
 
 
-def _pools() -> list[Pool]:
-    module = sys.modules.get("snakepit_nb.registry")
-    return list(module.pools()) if module is not None else []
+def _held_by_name() -> list[Pool]:
+    """The pools that cells and magics made; one that a test made itself is the test's to close."""
+    module: Any = sys.modules.get("snakepit_nb.registry")
+    return list(module._held.values()) if module is not None else []
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Fail a test that leaves something behind; the pools that notebooks hold by name are ended for it."""
-    pools = _pools()
+    held = _held_by_name()
     before = Inventory.taken()
     yield
-    for pool in _pools():
-        if pool not in pools:
+    for pool in _held_by_name():
+        if pool not in held:
             pool.kill()
     _end_the_workers_event_loop()
     leaks = before.left()

@@ -39,20 +39,19 @@ def test_a_worker_uses_the_options_that_its_pool_was_made_with() -> None:
         assert pool.submit(_inline_bytes_here).result() == 77
 
 
-@pytest.mark.parametrize(("text", "expected"), [("0", "False"), ("no", "False"), ("1", "True"), ("yes", "True")])
-def test_the_environment_sets_an_option(text: str, expected: str) -> None:
-    code = "from snakepit_nb import options; print(options.current().arena)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"SNAKEPIT_NB_ARENA": text}, capture_output=True, text=True, check=True
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", "False"), ("no", "False"), ("1", "True")])
+def test_the_environment_sets_an_option(text: str, expected: str) -> None:
+    done = run("from snakepit_nb import options; print(options.current().arena)", SNAKEPIT_NB_ARENA=text)
     assert done.stdout.strip() == expected
 
 
 def test_a_value_in_the_environment_that_does_not_fit_says_what_was_expected() -> None:
-    code = "import snakepit_nb.options"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"SNAKEPIT_NB_AHEAD": "many"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run("import snakepit_nb.options", SNAKEPIT_NB_AHEAD="many")
     assert done.returncode != 0
     assert "SNAKEPIT_NB_AHEAD='many': expected a value like 64" in done.stderr

@@ -92,6 +92,17 @@ def _expect(index: int, value: object, kind: type) -> None:
         raise ArrayError(message)
 
 
+def span(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
+    """From where to where the elements of an array lie, in bytes from its first element.
+
+    Example:
+        >>> span((3,), (-8,), 8)
+        (-16, 8)
+    """
+    ends = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    return sum(end for end in ends if end < 0), sum(end for end in ends if end > 0) + itemsize
+
+
 def check_extent(handle: ArrayHandle, itemsize: int, arena_bytes: int) -> None:
     """Check that every element lies inside the extent and the extent inside the arena.
 
@@ -103,16 +114,15 @@ def check_extent(handle: ArrayHandle, itemsize: int, arena_bytes: int) -> None:
         >>> check_extent(good, 8, 4096)
     """
     if handle.offset < 0 or handle.nbytes < 0 or handle.offset + handle.nbytes > arena_bytes:
-        message = f"array handle reaches outside its arena: {handle.offset}+{handle.nbytes} of {arena_bytes} bytes"
+        reach = f"{handle.offset}+{handle.nbytes} of {arena_bytes} bytes"
+        message = f"array handle reaches outside its arena: {reach}"
         raise ArrayError(message)
     if len(handle.shape) != len(handle.strides) or any(length < 0 for length in handle.shape):
         message = f"array handle with shape {handle.shape} and strides {handle.strides}"
         raise ArrayError(message)
     if 0 in handle.shape:
         return
-    spans = [(length - 1) * stride for length, stride in zip(handle.shape, handle.strides, strict=True)]
-    low = handle.start + sum(span for span in spans if span < 0)
-    high = handle.start + sum(span for span in spans if span > 0) + itemsize
+    low, high = (handle.start + end for end in span(handle.shape, handle.strides, itemsize))
     if low < 0 or high > handle.nbytes:
         message = f"array handle's elements span bytes {low} to {high} of an extent of {handle.nbytes}"
         raise ArrayError(message)

@@ -1,4 +1,4 @@
-"""The loans of one process: arrays it exports to peers, arrays it imported from them, and who holds what.
+"""The loans of one process: arrays it exports to peers, arrays it imports from them, and the events of both.
 
 *Rule:* an exported block lives until its lease ends: the importer released it, or the importer died.
 
@@ -8,27 +8,27 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import secrets
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.lib.format import descr_to_dtype, dtype_to_descr
 
 from snakepit_nb import events, telemetry
-from snakepit_nb.arrays.arena import PAGE, Arena, ArenaFull, Block, map_memory, unmap_memory
-from snakepit_nb.arrays.handle import ArrayHandle, check_extent
+from snakepit_nb.arrays import dtypes
+from snakepit_nb.arrays.arena import Arena, ArenaFull
+from snakepit_nb.arrays.borrowing import Borrower, Mode
+from snakepit_nb.arrays.handle import ArrayHandle
+from snakepit_nb.arrays.lending import Lease, Leases
+from snakepit_nb.arrays.memory import bytes_at, file_of
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Mode", "Placed", "Stats", "Store"]
 
 Role = Literal["kernel", "worker"]
-Mode = Literal["copy_on_write", "in_place", "readonly"]
 
 _OUT: Final[dict[str, str]] = {"kernel": "to_worker", "worker": "to_kernel"}
 _IN: Final[dict[str, str]] = {"kernel": "to_kernel", "worker": "to_worker"}
@@ -47,81 +47,12 @@ class Stats:
     budget: int
 
 
-@dataclass(slots=True)
-class _Lease:
-    """One loan: the block that it keeps, or the array that was lent as it lay; and who holds it."""
+class Placed(NamedTuple):
+    """Where bytes were put for one reader: in this process's arena, or in memory made for them alone."""
 
-    block: Block | None
-    kept: object
-    nbytes: int
-    since_ns: int
-    holder: str | None = None
-
-
-class _Lent:
-    """The base object of an imported array: its end is the end of the loan."""
-
-    __slots__ = ("__array_interface__", "arena", "handle", "length", "mapped", "mode", "peer", "store")
-
-    def __init__(self, store: Store, peer: str, handle: ArrayHandle, arena: _Attached, mode: Mode) -> None:
-        self.store: Store | None = None
-        low = handle.offset // PAGE * PAGE
-        self.length = 0
-        if mode == "in_place":
-            self.mapped = 0
-            address = arena.whole() + handle.offset
-        else:
-            self.length = handle.offset + handle.nbytes - low
-            self.mapped = map_memory(
-                arena.fd, low, self.length, writable=mode == "copy_on_write", private=mode == "copy_on_write"
-            )
-            address = self.mapped + handle.offset - low
-        self.peer = peer
-        self.handle = handle
-        self.mode = mode
-        self.arena = arena
-        arena.users += 1
-        self.store = store
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (address, mode == "readonly"),
-            "typestr": "|u1",
-            "shape": (handle.nbytes,),
-        }
-
-    def __del__(self) -> None:
-        store = self.store
-        if store is not None:
-            unmap_memory(self.mapped, self.length)
-            store._returned(self)  # noqa: SLF001 - the other half of this class
-
-
-class _Attached:
-    """An arena as this process can reach it: its descriptor and, once needed, a map of all of it."""
-
-    __slots__ = ("_address", "_lock", "fd", "gone", "id", "nbytes", "owned", "users")
-
-    def __init__(self, arena_id: str, fd: int, nbytes: int, *, owned: Arena | None = None) -> None:
-        self.id = arena_id
-        self.fd = fd
-        self.nbytes = nbytes
-        self.users = 0
-        self.gone = False
-        self.owned = owned
-        self._address = owned.address if owned else 0
-        self._lock = threading.Lock()
-
-    def whole(self) -> int:
-        with self._lock:
-            if not self._address:
-                self._address = map_memory(self.fd, 0, self.nbytes, writable=True, private=False)
-            return self._address
-
-    def close(self) -> None:
-        if self.owned is None:
-            if self._address:
-                unmap_memory(self._address, self.nbytes)
-            os.close(self.fd)
+    arena: str
+    offset: int
+    lease: int
 
 
 class Store:
@@ -156,26 +87,19 @@ class Store:
         self._role = role
         self.arena = arena
         self.inline_bytes = inline_bytes
-        self._on_return = on_return
-        self._on_unknown = on_unknown
-        # Reentrant: a collection of garbage inside these few lines may end a loan of this very store.
-        self._lock = threading.RLock()
-        self._leases: dict[int, _Lease] = {}
-        # Numbers that no other process hands out either, so that a lease's number names it in events.
-        self._next_lease = secrets.randbits(31) << 32
-        self._returns: dict[str, list[int]] = {}
-        self._attached: dict[str, _Attached] = {}
-        if arena is not None:
-            self._attached[arena.id] = _Attached(arena.id, arena.fd, arena.nbytes, owned=arena)
+        self._leases = Leases()
+        self._borrower = Borrower(arena, on_return, on_unknown)
         self._shared = self._shared_bytes = self._copied = self._copied_bytes = 0
 
     # Lending out
 
-    def export(self, array: np.ndarray, *, kind: str = "dlpack", request_id: int | None = None) -> ArrayHandle | None:
-        """Lend an array: as it lies where it is in shared memory already, else as a copy in this process's arena.
+    def export(
+        self, array: np.ndarray, *, kind: str = "dlpack", request_id: int | None = None
+    ) -> ArrayHandle | None:
+        """Lend an array: as it lies in shared memory already, else as a copy in this process's arena.
 
         Args:
-            array: Any shape, any strides, any dtype without Python objects in it.
+            array: Any shape, any strides, any dtype.
             kind: `"dlpack"` for an array, `"arrow"` for a plain buffer.
             request_id: The request that it belongs to, for the events.
 
@@ -183,93 +107,97 @@ class Store:
             The handle, or None where the array has to travel inside the message: it is small (no event), or it
             cannot be shared (one `fallback` event says why).
 
-        Raises:
-            ArrayError: the system refused memory in a way that no fallback can mend.
-
         Example:
             >>> Store("kernel", None).export(np.zeros(3)) is None
             True
         """
         nbytes = array.nbytes
-        if nbytes < self.inline_bytes or nbytes == 0 or array.dtype.hasobject:
+        if nbytes < self.inline_bytes or nbytes == 0:
             return None
         began = time.perf_counter()
-        descr = _descr(array.dtype)
-        reason = "disabled" if self.arena is None else "dtype" if descr is None else None
-        if reason is None and descr is not None:
-            lent = _lent_base(array)
-            handle = self._lend_in_place(array, lent, descr, kind) if lent else None
-            if handle is not None:
-                self._shared += 1
-                self._shared_bytes += nbytes
-                self._tell(events.ZERO_COPY_EXPORT, began, handle.lease, array, kind, request_id, _OUT[self._role])
-                return handle
+        facts = {"kind": kind, "direction": _OUT[self._role], "request_id": request_id}
+        descr = dtypes.describe(array.dtype)
+        lent = None if descr is None else self._lend_in_place(array, descr, kind)
+        if lent is not None:
+            self._shared += 1
+            self._shared_bytes += nbytes
+            facts |= {"handle_id": _name(lent.lease), "copied": False}
+            self._tell(events.ZERO_COPY_EXPORT, began, array, facts)
+            return lent
+        handle, reason = None, "disabled" if self.arena is None else "dtype"
+        if descr is not None and self.arena is not None:
             try:
-                handle = self._lend_copy(array, descr, kind)
+                handle, reason = self._lend_copy(array, descr, kind, self.arena), "first_share"
             except ArenaFull:
                 reason = "capacity"
-            else:
-                reason = "first_share"
-        else:
-            handle = None
         self._copied += 1
         self._copied_bytes += nbytes
-        lease = handle.lease if handle else None
-        direction = _OUT[self._role]
-        self._tell(events.ZERO_COPY_FALLBACK, began, lease, array, kind, request_id, direction, reason=reason)
+        facts |= {"handle_id": _name(handle.lease) if handle else None, "copied": True, "reason": reason}
+        self._tell(events.ZERO_COPY_FALLBACK, began, array, facts)
         return handle
 
-    def _lend_in_place(self, array: np.ndarray, lent: _Lent, descr: str | list[object], kind: str) -> ArrayHandle | None:
-        """A handle on memory that came from a peer, or None where the array no longer is that memory."""
-        if lent.mode == "copy_on_write":
-            return None  # this process may have written to its private pages
-        base = lent.__array_interface__["data"][0]
-        start = array.__array_interface__["data"][0] - base
-        lease = self._open(_Lease(None, array, lent.handle.nbytes, time.monotonic_ns()))
-        origin = lent.handle
-        return ArrayHandle(
-            kind, "arena", origin.arena, origin.generation, origin.offset, origin.nbytes, lease,
-            "cpu", descr, array.shape, array.strides, start, "numpy",
-        )  # fmt: skip
+    def _lend_in_place(self, array: np.ndarray, descr: dtypes.Descr, kind: str) -> ArrayHandle | None:
+        """A handle on memory that was lent to this process, or None where the array does not lie in any."""
+        found = self._borrower.lent_at(array)
+        if found is None:
+            return None
+        origin, start = found
+        lease = self._leases.open(Lease(origin.nbytes, kept=array))
+        return origin._replace(
+            kind=kind, lease=lease, dtype=descr, shape=array.shape, strides=array.strides, start=start
+        )
 
-    def _lend_copy(self, array: np.ndarray, descr: str | list[object], kind: str) -> ArrayHandle:
-        arena = self.arena
-        assert arena is not None  # noqa: S101 - export() asked
+    def _lend_copy(self, array: np.ndarray, descr: dtypes.Descr, kind: str, arena: Arena) -> ArrayHandle:
         block = arena.allocate(array.nbytes)
-        order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-        raw = _bytes_at(arena.address + block.offset, array.nbytes)
-        copy: np.ndarray = np.ndarray(array.shape, array.dtype, buffer=raw, order=order)
-        np.copyto(copy, array)
-        lease = self._open(_Lease(block, None, block.nbytes, time.monotonic_ns()))
+        try:
+            raw = bytes_at(arena.address + block.offset, array.nbytes)
+            order: Literal["C", "F"] = "F" if array.flags.fnc else "C"
+            copy: np.ndarray = np.ndarray(array.shape, array.dtype, buffer=raw, order=order)
+            np.copyto(copy, array)
+        except BaseException:  # an interrupt comes here if anywhere: large copies take long
+            arena.free(block)
+            raise
+        lease = self._leases.open(Lease(block.nbytes, block))
         return ArrayHandle(
             kind, "arena", arena.id, block.generation, block.offset, array.nbytes, lease,
             "cpu", descr, copy.shape, copy.strides, 0, "numpy",
         )  # fmt: skip
 
-    def put(self, data: bytes | memoryview) -> tuple[int, int]:
-        """Copy plain bytes into the arena for one reader; gives their offset and the lease.
+    def put(self, data: bytes | memoryview) -> Placed:
+        """Copy plain bytes for one reader: into the arena, or where there is no room in one, into memory of their own.
+
+        That memory is known by its id like an arena, here and to a peer that was introduced to it, until the
+        lease ends.
 
         Raises:
-            ArenaFull: they do not fit.
-            ArrayError: there is no arena.
+            ArrayError: the system has no room either.
 
         Example:
-            >>> Store("kernel", Arena(1 << 20)).put(b"abc")[0]
-            0
+            >>> store = Store("kernel", None)
+            >>> placed = store.put(b"abc")
+            >>> store.read(placed.arena, placed.offset, 3)
+            b'abc'
+            >>> store.release([placed.lease])
         """
-        arena = self.arena
-        if arena is None:
-            message = f"a message of {len(data)} bytes needs shared memory, and this process has none"
-            raise ArrayError(message)
-        block = arena.allocate(len(data))
-        _bytes_at(arena.address + block.offset, len(data))[:] = np.frombuffer(data, np.uint8)
-        return block.offset, self._open(_Lease(block, None, block.nbytes, time.monotonic_ns()))
-
-    def _open(self, lease: _Lease) -> int:
-        with self._lock:
-            self._next_lease += 1
-            self._leases[self._next_lease] = lease
-            return self._next_lease
+        arena, nbytes = self.arena, len(data)
+        if arena is not None:
+            try:
+                block = arena.allocate(nbytes)
+            except ArenaFull:
+                pass
+            else:
+                bytes_at(arena.address + block.offset, nbytes)[:] = np.frombuffer(data, np.uint8)
+                return Placed(arena.id, block.offset, self._leases.open(Lease(block.nbytes, block)))
+        try:
+            fd = file_of(data)
+        except OSError as error:
+            message = f"a message of {nbytes} bytes finds no room in memory: {error.strerror}"
+            raise ArrayError(message) from error
+        lease = Lease(nbytes)
+        number = self._leases.open(lease)
+        lease.parcel = _name(number)
+        self.attach(lease.parcel, fd, nbytes)
+        return Placed(lease.parcel, 0, number)
 
     def hand(self, leases: Iterable[int], holder: str) -> None:
         """Note that `holder` has these leases from now on, so that its death ends them.
@@ -277,10 +205,7 @@ class Store:
         Example:
             >>> Store("kernel", None).hand([], "default-0")
         """
-        for number in leases:
-            lease = self._leases.get(number)
-            if lease is not None:
-                lease.holder = holder
+        self._leases.hand(leases, holder)
 
     def release(self, leases: Iterable[int]) -> None:
         """End leases: their importers are done with them. Unknown numbers are ignored (they ended by a death).
@@ -296,22 +221,19 @@ class Store:
         Example:
             >>> Store("kernel", None).forget("default-0")
         """
-        held = [number for number, lease in list(self._leases.items()) if lease.holder == holder]
-        self._end(held, events.ZERO_COPY_LEAKED)
+        self._end(self._leases.held_by(holder), events.ZERO_COPY_LEAKED)
 
     def _end(self, leases: Iterable[int], event: tuple[str, ...]) -> None:
-        for number in leases:
-            with self._lock:
-                lease = self._leases.pop(number, None)
-            if lease is None:
-                continue
+        for number, lease in self._leases.end(leases):
             if lease.block is not None and self.arena is not None:
                 self.arena.free(lease.block)
+            if lease.parcel:
+                self.detach(lease.parcel)
             age_ms = (time.monotonic_ns() - lease.since_ns) / 1e6
             telemetry.execute(
                 event,
                 {"age_ms": age_ms, "bytes": lease.nbytes},
-                {"handle_id": f"{number:x}", "device": "cpu"},
+                {"handle_id": _name(number), "device": "cpu"},
             )
 
     # Borrowing
@@ -319,15 +241,15 @@ class Store:
     def attach(self, arena_id: str, fd: int, nbytes: int) -> None:
         """Learn of a peer's arena; the store owns the descriptor from now on.
 
+        Raises:
+            ArrayError: the descriptor holds less than it is said to.
+
         Example:
-            >>> arena = Arena(1 << 20)
-            >>> Store("kernel", None).attach(arena.id, os.dup(arena.fd), arena.nbytes)
+            >>> arena, store = Arena(1 << 20), Store("kernel", None)
+            >>> store.attach(arena.id, os.dup(arena.fd), arena.nbytes)
+            >>> store.close(); arena.close()
         """
-        with self._lock:
-            if arena_id in self._attached:
-                os.close(fd)
-            else:
-                self._attached[arena_id] = _Attached(arena_id, fd, nbytes)
+        self._borrower.attach(arena_id, fd, nbytes)
 
     def detach(self, arena_id: str) -> None:
         """Forget a peer's arena as soon as no array of it is left here.
@@ -335,15 +257,8 @@ class Store:
         Example:
             >>> Store("kernel", None).detach("unknown")
         """
-        with self._lock:
-            attached = self._attached.get(arena_id)
-            if attached is None or attached.owned is not None:
-                return
-            attached.gone = True
-            if attached.users:
-                return
-            del self._attached[arena_id]
-        attached.close()
+        if self.arena is None or arena_id != self.arena.id:
+            self._borrower.detach(arena_id)
 
     def open_readonly(self, arena_id: str) -> tuple[int, int] | None:
         """A new descriptor of an arena, for reading alone, and its length; None for an arena not known here.
@@ -354,13 +269,7 @@ class Store:
             >>> Store("kernel", None).open_readonly("unknown") is None
             True
         """
-        attached = self._attached.get(arena_id)
-        if attached is None:
-            return None
-        try:
-            return os.open(f"/proc/self/fd/{attached.fd}", os.O_RDONLY | os.O_CLOEXEC), attached.nbytes
-        except OSError:  # no /proc here
-            return os.dup(attached.fd), attached.nbytes
+        return self._borrower.open_readonly(arena_id)
 
     def import_(
         self,
@@ -380,7 +289,8 @@ class Store:
             request_id: The request that it belongs to, for the events.
 
         Raises:
-            ArrayError: the handle does not fit its arena, or names one that is not known here.
+            ArrayError: the handle does not fit its arena, or names one that is not known here; its lease goes
+                back at once.
 
         Example:
             >>> store = Store("worker", Arena(1 << 20), inline_bytes=0)
@@ -389,55 +299,38 @@ class Store:
             >>> store.close()
         """
         began = time.perf_counter()
-        dtype = _dtype(handle.dtype)
-        if handle.arena not in self._attached and self._on_unknown is not None:
-            self._on_unknown()
-        with self._lock:
-            attached = self._attached.get(handle.arena)
-            if attached is None:
-                message = f"array handle names the arena {handle.arena!r}, which this process does not know"
-                raise ArrayError(message)
-            check_extent(handle, dtype.itemsize, attached.nbytes)
-            if attached.owned is not None:
-                block = attached.owned.block_at(handle.offset)
-                if block is None or block.generation != handle.generation:
-                    message = "array handle names a block of this process's arena that was freed since"
-                    raise ArrayError(message)
-            lent = _Lent(self, peer, handle, attached, mode)
-        raw = np.asarray(lent)
-        array: np.ndarray = np.ndarray(handle.shape, dtype, buffer=raw, offset=handle.start, strides=handle.strides)
-        self._tell(events.ZERO_COPY_IMPORT, began, handle.lease, array, handle.kind, request_id, _IN[self._role])
+        try:
+            dtype = dtypes.restore(handle.dtype)
+            raw = self._borrower.borrow(handle, dtype.itemsize, peer, mode)
+        except BaseException:
+            self.give_back(peer, handle.lease)
+            raise
+        try:
+            array: np.ndarray = np.ndarray(
+                handle.shape, dtype, buffer=raw, offset=handle.start, strides=handle.strides
+            )
+        except (ValueError, TypeError) as error:
+            message = f"array handle with shape {handle.shape}, strides {handle.strides} and {dtype}: {error}"
+            raise ArrayError(message) from error
+        facts = {"kind": handle.kind, "direction": _IN[self._role], "request_id": request_id}
+        facts |= {"handle_id": _name(handle.lease), "copied": False}
+        self._tell(events.ZERO_COPY_IMPORT, began, array, facts)
         return array
 
     def read(self, arena_id: str, offset: int, nbytes: int) -> bytes:
-        """Copy plain bytes out of a peer's arena (what it `put` there).
+        """Copy plain bytes out of an arena (what its owner `put` there).
 
         Raises:
             ArrayError: the arena is not known, or the bytes reach outside it.
 
         Example:
-            >>> arena = Arena(1 << 20)
-            >>> store = Store("kernel", arena)
-            >>> store.read(arena.id, *(store.put(b"abc")[0], 3))
+            >>> store = Store("kernel", Arena(1 << 20))
+            >>> placed = store.put(b"abc")
+            >>> store.read(placed.arena, placed.offset, 3)
             b'abc'
+            >>> store.close()
         """
-        if arena_id not in self._attached and self._on_unknown is not None:
-            self._on_unknown()
-        with self._lock:
-            attached = self._attached.get(arena_id)
-        if attached is None or offset < 0 or offset + nbytes > attached.nbytes:
-            message = f"{nbytes} bytes at {offset} of the arena {arena_id!r} cannot be read here"
-            raise ArrayError(message)
-        if attached.owned is not None:
-            return _bytes_at(attached.whole() + offset, nbytes).tobytes()
-        return os.pread(attached.fd, nbytes, offset) if nbytes < 1 << 30 else _pread_all(attached.fd, nbytes, offset)
-
-    def _returned(self, lent: _Lent) -> None:
-        arena = lent.arena
-        arena.users -= 1
-        if arena.gone and not arena.users:
-            self.detach(arena.id)
-        self.give_back(lent.peer, lent.handle.lease)
+        return self._borrower.read(arena_id, offset, nbytes)
 
     def give_back(self, peer: str, lease: int) -> None:
         """Note that a lease of `peer` is no longer used here; `take_returns` hands it out to be sent.
@@ -448,11 +341,7 @@ class Store:
             >>> store.take_returns("kernel")
             [7]
         """
-        with self._lock:
-            waiting = self._returns.setdefault(peer, [])
-            waiting.append(lease)
-        if len(waiting) == 1 and self._on_return is not None:
-            self._on_return(peer)
+        self._borrower.give_back(peer, lease)
 
     def take_returns(self, peer: str) -> list[int]:
         """The leases of `peer` that ended here since the last call.
@@ -461,10 +350,7 @@ class Store:
             >>> Store("worker", None).take_returns("kernel")
             []
         """
-        if peer not in self._returns:
-            return []
-        with self._lock:
-            return self._returns.pop(peer, [])
+        return self._borrower.take_returns(peer)
 
     def stats(self) -> Stats:
         """What was lent and copied so far, and what is out now.
@@ -485,100 +371,24 @@ class Store:
         )
 
     def close(self) -> None:
-        """Give up the arena and every descriptor; arrays imported in place keep their memory until they die.
+        """Give up the arena and every descriptor; arrays over them keep their memory until they die.
 
         Example:
             >>> Store("kernel", None).close()
         """
-        for arena_id in list(self._attached):
-            self.detach(arena_id)
-        with self._lock:
-            self._leases.clear()
-        if self.arena is not None:
-            self.arena.close()
+        self._leases.drop_all()
+        self._borrower.close()
 
     def _tell(
-        self,
-        event: tuple[str, ...],
-        began: float,
-        lease: int | None,
-        array: np.ndarray,
-        kind: str,
-        request_id: int | None,
-        direction: str,
-        *,
-        reason: str | None = None,
+        self, event: tuple[str, ...], began: float, array: np.ndarray, facts: Mapping[str, object]
     ) -> None:
-        metadata: dict[str, object] = {
-            "kind": kind,
-            "device": "cpu",
-            "dtype": str(array.dtype),
-            "shape": list(array.shape),
-            "handle_id": None if lease is None else f"{lease:x}",
-            "direction": direction,
-            "copied": reason is not None,
-        }
-        if reason is not None:
-            metadata["reason"] = reason
-        if request_id is not None:
-            metadata["request_id"] = request_id
+        metadata = {"device": "cpu", "dtype": str(array.dtype), "shape": list(array.shape), **facts}
+        if metadata["request_id"] is None:
+            del metadata["request_id"]
         elapsed = (time.perf_counter() - began) * 1e3
         telemetry.execute(event, {"duration_ms": elapsed, "bytes": array.nbytes}, metadata)
 
 
-def _bytes_at(address: int, nbytes: int) -> np.ndarray:
-    """`nbytes` bytes at an address as a writable array; the caller keeps the memory alive."""
-
-    return np.frombuffer((ctypes.c_ubyte * nbytes).from_address(address), np.uint8)
-
-
-def _pread_all(fd: int, nbytes: int, offset: int) -> bytes:
-    parts = []
-    while nbytes:
-        part = os.pread(fd, min(nbytes, 1 << 30), offset)
-        parts.append(part)
-        nbytes -= len(part)
-        offset += len(part)
-    return b"".join(parts)
-
-
-def _lent_base(array: np.ndarray) -> _Lent | None:
-    base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return base if isinstance(base, _Lent) else None
-
-
-def _descr(dtype: np.dtype) -> str | list[object] | None:
-    """NumPy's own description of a dtype, or None where it does not give the same dtype back."""
-    if dtype.names is None:
-        return dtype.str if np.dtype(dtype.str) == dtype else None
-    try:
-        descr = dtype_to_descr(dtype)
-        return descr if isinstance(descr, list) and descr_to_dtype(descr) == dtype else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _dtype(descr: str | list[object]) -> np.dtype:
-    try:
-        return np.dtype(descr) if isinstance(descr, str) else descr_to_dtype(_tuples(descr))
-    except (TypeError, ValueError) as error:
-        message = f"array handle with an unknown dtype {descr!r}: {error}"
-        raise ArrayError(message) from error
-
-
-def _tuples(descr: list[object]) -> list[object]:
-    """A descr as NumPy wants it: JSON knows no tuples, NumPy wants one for each field and each shape."""
-    fields: list[object] = []
-    for entry in descr:
-        if not isinstance(entry, (list, tuple)):
-            message = f"array handle with an unknown dtype {descr!r}"
-            raise ArrayError(message)
-        name, kind, *shape = entry
-        fields.append((
-            tuple(name) if isinstance(name, list) else name,
-            _tuples(kind) if isinstance(kind, list) else kind,
-            *(tuple(axes) for axes in shape),
-        ))
-    return fields
+def _name(lease: int) -> str:
+    """A lease's number as events, and peers, know it."""
+    return f"{lease:x}"

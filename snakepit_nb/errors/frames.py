@@ -28,8 +28,9 @@ _LINES_AROUND: Final = 2
 def steps_of(exception: BaseException, *, remote: bool) -> list[types.TracebackType]:
     """The traceback without the machinery that called the user's code.
 
-    Below machinery the event loop that ran a cell counts as machinery too. Of an exception that came out of a
-    pool in here (`remote`), the way back through that pool's Future is left out as well.
+    Below machinery the event loop that ran a cell counts as machinery too. So does what the user's code was
+    interrupted by or called of this package, where that raised. Of an exception that came out of a pool in
+    here (`remote`), the way back through that pool's Future is left out as well.
 
     Example:
         >>> steps_of(ValueError(), remote=False)
@@ -49,9 +50,10 @@ def steps_of(exception: BaseException, *, remote: bool) -> list[types.TracebackT
         ):
             start += 1
     end = len(steps)
-    if remote:
-        while end > start and (_house(steps[end - 1]) or _module(steps[end - 1]).startswith("concurrent.")):
-            end -= 1
+    while end > start and (
+        _house(steps[end - 1]) or (remote and _module(steps[end - 1]).startswith("concurrent."))
+    ):
+        end -= 1
     return steps[start:end]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import registry
+from snakepit_nb.errors.types import RemoteError
 from snakepit_nb.magics.arguments import help_text
 from snakepit_nb.magics.cell import run_cell
+from snakepit_nb.magics.display import show_error
 from snakepit_nb.magics.line import run_line
 from snakepit_nb.magics.routing import sink_for
 from snakepit_nb.pool import output
@@ -14,8 +17,20 @@ from snakepit_nb.pool import output
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_NAME = "snakepit"
-_loaded: dict[int, object] = {}
+    from snakepit_nb.magics.routing import NotebookSink, TerminalSink
+
+_NAME: Final = "snakepit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What a shell was given, to be taken away again."""
+
+    sink: NotebookSink | TerminalSink
+    shows_errors: bool
+
+
+_loaded: Final[dict[int, _Loaded]] = {}
 
 
 def load(shell: InteractiveShell) -> None:
@@ -38,16 +53,22 @@ def load(shell: InteractiveShell) -> None:
     output.set_sink(sink)
     shell.register_magic_function(cell, "cell", _NAME)
     shell.register_magic_function(line_, "line", _NAME)
-    _loaded[id(shell)] = sink
+    # There is one such handler to a shell; one of the user's own stays.
+    shows_errors = not shell.custom_exceptions
+    if shows_errors:
+        shell.set_custom_exc((RemoteError,), show_error)
+    _loaded[id(shell)] = _Loaded(sink, shows_errors)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away again, end the pools and let go of everything that was hooked. Idempotent."""
-    sink = _loaded.pop(id(shell), None)
-    if sink is None:
+    loaded = _loaded.pop(id(shell), None)
+    if loaded is None:
         return
     registry.shutdown()
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(_NAME, None)
+    if loaded.shows_errors and shell.custom_exceptions == (RemoteError,):
+        shell.set_custom_exc((), None)
     output.set_sink(None)
-    sink.close()  # type: ignore[attr-defined]
+    loaded.sink.close()

@@ -14,6 +14,7 @@ import keyword
 import math
 import re
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
@@ -150,7 +151,7 @@ def parse_line(line: str) -> LineCommand:
     word = text.split(maxsplit=1)[0] if text else "status"
     if word in _LATER_COMMANDS:
         message = f"%snakepit {word} is not available yet in this version"
-        if _is_expression(text):
+        if _why_not(text, "eval") is None:
             message += f"; {_parentheses(text)}"
         raise UsageError(message)
     if word not in _COMMANDS:
@@ -160,7 +161,7 @@ def parse_line(line: str) -> LineCommand:
     try:
         found = command.parser().read(split(rest, f"%snakepit {word}"), _Found())
     except UsageError as error:
-        if not _is_expression(text) or re.match(r"--?\w", rest):
+        if _why_not(text, "eval") is not None or re.match(r"--?\w", rest):
             raise
         message = f"{error}; {_parentheses(text)}"
         raise UsageError(message) from None
@@ -174,7 +175,7 @@ def help_text(kind: Literal["cell", "line"]) -> str:
     """What `%%snakepit?` and `%snakepit?` show, made from the parsers themselves.
 
     Example:
-        >>> help_text("cell").splitlines()[0].startswith("usage: %%snakepit [POOL]")
+        >>> help_text("cell").splitlines()[0].startswith("usage: %%snakepit")
         True
     """
     if kind == "cell":
@@ -400,22 +401,25 @@ def _job_name(text: str) -> str:
     return text.strip()
 
 
-def _is_expression(text: str) -> bool:
+def _why_not(text: str, mode: Literal["eval", "exec"]) -> str | None:
+    """What Python has against a text as an expression or as statements; None where it has nothing."""
     try:
-        ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        # Python's warnings about the code come when it runs.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text, mode=mode)
+    except SyntaxError as error:
+        return error.msg
+    except (ValueError, RecursionError, MemoryError) as error:
+        return str(error) or "it nests too deep"
+    return None
 
 
 def _expression(text: str) -> str:
-    if _is_expression(text):
+    why = _why_not(text, "eval")
+    if why is None:
         return text
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        why = error.msg if isinstance(error, SyntaxError) else str(error)
-    else:
+    if _why_not(text, "exec") is None:
         message = (
             f"%snakepit evaluates one expression, and {text!r} is a statement; "
             "put statements in a %%snakepit cell"

@@ -12,6 +12,7 @@ import difflib
 import io
 import re
 import sys
+import warnings
 from collections.abc import (
     Container,
     Iterable,
@@ -40,7 +41,6 @@ _SHELL_NAMES: Final = frozenset(
 )
 _HISTORY: Final = re.compile(r"_i{0,3}|_i?\d+|_exit_code")
 _DYNAMIC: Final = frozenset({"exec", "get_ipython", "globals", "locals", "vars"})
-_ARRAY_MARKS: Final = ("__dlpack__", "__array_interface__")
 _FRAME_METHODS: Final = frozenset({"insert", "pop", "update"})
 _ARRAY_METHODS: Final = frozenset({"fill", "partition", "put", "resize", "sort"})
 _FITTING: Final = frozenset({"fit", "partial_fit"})
@@ -62,6 +62,7 @@ class CellNames:
         optional: Those of `reads` that it may also have bound itself by then, or not need.
         assigned: Names that it may bind at top level, private ones too.
         writes: Public names that it may leave bound: what comes back by itself.
+        settled: Names that it has bound when it ends, whatever way it took.
         deletes: Names that it may leave deleted by `del`.
         mutates: Where it changes, in place, an object that it may have been given.
         dotted: The dotted paths that it reads, as `np.linalg.norm`.
@@ -75,6 +76,7 @@ class CellNames:
     optional: frozenset[str]
     assigned: frozenset[str]
     writes: frozenset[str]
+    settled: frozenset[str]
     deletes: frozenset[str]
     mutates: Mapping[str, tuple[Change, ...]]
     dotted: frozenset[str]
@@ -134,10 +136,12 @@ def analyse(source: str, filename: str = "<cell>") -> CellNames:
         >>> sorted(names.reads), sorted(names.writes), names.last_expression
         (['w', 'x'], ['y'], True)
     """
-    code = compile(source, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    tree = compile(
-        source, filename, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True
-    )
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    # Python's warnings about the code come from the worker, which compiles it to run it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code = compile(source, filename, "exec", flags, dont_inherit=True)
+        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
     findings = find(tree)
     must = {use.name for use, needed in findings.uses.items() if needed and use.kind == "read"}
     reads = {use.name for use in findings.uses if use.kind == "read"}
@@ -150,6 +154,7 @@ def analyse(source: str, filename: str = "<cell>") -> CellNames:
         optional=frozenset(reads - must),
         assigned=findings.assigned,
         writes=frozenset(name for name in findings.assigned - findings.gone if not name.startswith("_")),
+        settled=findings.bound,
         deletes=findings.deleted - findings.bound,
         mutates=changes,
         dotted=frozenset(use.detail for use in findings.uses if use.kind == "read" and use.detail),
@@ -359,7 +364,7 @@ def mutation_note(
 
 
 def _is_array(value: object) -> bool:
-    return any(hasattr(type(value), mark) for mark in _ARRAY_MARKS)
+    return hasattr(type(value), "__array_interface__")
 
 
 def _way(name: str, value: object) -> str:
@@ -373,10 +378,10 @@ def _changes(value: object, method: str | None, form: str) -> bool:
         return True
     if isinstance(value, MutableSequence | MutableMapping | MutableSet):
         return "[…]" in form or hasattr(kind, method)
-    if "[…]" in form:
+    if "[…]" in form or not hasattr(kind, method):
         return False
+    if method.endswith("_"):
+        return hasattr(kind, "__dlpack__")
     if method in _FITTING:
         return hasattr(kind, "get_params")
-    if _is_array(value):
-        return method.endswith("_") or method in _ARRAY_METHODS
-    return method in _FRAME_METHODS and hasattr(kind, method)
+    return method in (_ARRAY_METHODS if _is_array(value) else _FRAME_METHODS)

@@ -2,67 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from IPython.core.error import UsageError
 
 from snakepit_nb import events, options, registry, telemetry
-from snakepit_nb.errors.types import CaptureError, PoolError
+from snakepit_nb.errors.types import CaptureError, PoolError, SnakepitError
 from snakepit_nb.magics.arguments import CellOptions, parse_cell
 from snakepit_nb.magics.capture import Captured, CellNames, analyse, check_outputs, mutation_note, select
-from snakepit_nb.magics.display import Shown, note
+from snakepit_nb.magics.display import Shown, cell_number, interrupted, note, show_as, syntax_error
 from snakepit_nb.magics.job import Job
+from snakepit_nb.magics.linemagics import spoken
 from snakepit_nb.wire import travel
 from snakepit_nb.worker.namespace import Cell, CellResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.pool import Pool
 
-_HEADER: Final = 1  # lines of the notebook's cell above the body: the one with %%snakepit
+_MAGIC: Final = "%%snakepit"
+_LINE_MAGIC: Final = "<%snakepit>"
+_TEXTS_KEPT: Final = 128
 
 
 def run_cell(shell: InteractiveShell, line: str, body: str) -> object:
     """Run the body of a `%%snakepit` cell in a worker; what comes back is its last value.
 
+    Args:
+        shell: The shell whose cell it is.
+        line: What follows `%%snakepit` in its line.
+        body: The lines below.
+
     Raises:
         UsageError: the line is not one, or names something that is not there.
-        SyntaxError: the body is not Python.
-        CaptureError: a value that the cell needs cannot travel.
+        Exception: named SyntaxError, where the body is not Python.
+        CaptureError: a value that the cell needs, or that `-o` asks for, cannot travel.
         RemoteError: whatever the cell raised, as its own type too.
         WorkerCrashed, RequestTimeout: the worker died, or `-t` is over.
         KeyboardInterrupt: the user pressed stop.
     """
     chosen = parse_cell(line)
-    prepared = _Prepared(shell, chosen, body)
+    number = cell_number(shell)
+    text = _Text(shell, body, _above(shell, line, body), f"<In [{number}]>")
+    prepared = _Prepared(shell, chosen, text)
     pool = _pool(chosen.pool)
-    metadata = {"pool": pool.name, "cell": shell.execution_count, "name": chosen.name}
-    if chosen.background:
+    with ExitStack() as work:
+        metadata = {"pool": pool.name, "cell": number, "name": chosen.name}
+        work.enter_context(telemetry.span(events.CELL, metadata))
         future, left = prepared.submit(pool)
         prepared.tell_notes(left)
-        job = Job(future, chosen.name or f"In [{shell.execution_count}]", prepared.take_back)
-        if chosen.name and chosen.name.isidentifier():
-            shell.push({chosen.name: job})
-        return job
-    with telemetry.span(events.CELL, metadata):
-        future, left = prepared.submit(pool)
-        prepared.tell_notes(left)
-        result = _wait(pool, future)
-        return prepared.take_back(result)
+        if not chosen.background:
+            return prepared.take_back(_wait(pool, future, prepared.explain))
+        # The span goes on until the job is over.
+        job = Job(future, chosen.name or f"In [{number}]", prepared.take_back_later, work.pop_all())
+    if chosen.name and chosen.name.isidentifier():
+        shell.push({chosen.name: job})
+    return job
 
 
 def evaluate(shell: InteractiveShell, expression: str) -> object:
-    """Evaluate one expression of a `%snakepit` line in a worker of the default pool."""
-    prepared = _Prepared(shell, CellOptions(outputs=()), expression, header=0)
+    """Evaluate one expression of a `%snakepit` line in a worker of the default pool.
+
+    Raises:
+        CaptureError, RemoteError, WorkerCrashed, KeyboardInterrupt: as for a cell.
+    """
+    prepared = _Prepared(shell, CellOptions(outputs=()), _Text(shell, expression, "", _LINE_MAGIC))
     pool = _pool(None)
     future, left = prepared.submit(pool)
     prepared.tell_notes(left)
-    return prepared.take_back(_wait(pool, future))
+    return prepared.take_back(_wait(pool, future, prepared.explain))
 
 
 def _pool(name: str | None) -> Pool:
@@ -72,49 +89,141 @@ def _pool(name: str | None) -> Pool:
         raise UsageError(str(error)) from None
 
 
+def _above(shell: InteractiveShell, line: str, body: str) -> str:
+    """The lines of the cell above the body: `%%snakepit` itself, and magics such as `%%time` above it."""
+    typed = (shell.history_manager.input_hist_raw or [""])[-1] if shell.history_manager is not None else ""
+    above, found, below = typed.rpartition(body.rstrip("\n"))
+    if found and not below.strip() and above.endswith("\n") and _MAGIC in above:
+        return str(above.rstrip("\n"))
+    return f"{_MAGIC} {line}".rstrip()
+
+
+class _Source(NamedTuple):
+    """A body as Python, and what it does with names."""
+
+    python: str
+    names: CellNames
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _plain(body: str) -> _Source:
+    return _Source(body, analyse(body))
+
+
+class _Text:
+    """What was typed: the body, the lines above it, and what tracebacks call it."""
+
+    def __init__(self, shell: InteractiveShell, body: str, header: str, filename: str) -> None:
+        self.header = header
+        self.filename = filename
+        self._shell = shell
+        self._body = body
+
+    def read(self) -> _Source:
+        """The body as Python, and its names.
+
+        Raises:
+            UsageError: It begins with another cell magic.
+            Exception: It is not Python.
+        """
+        # Python as it stands is by far the most frequent, and needs no look at its tokens.
+        if not self._shell.input_transformers_post:
+            try:
+                return _plain(self._body)
+            except (SyntaxError, ValueError):
+                pass
+        try:
+            return self._transformed()
+        except (SyntaxError, ValueError) as error:
+            raise self._syntax_error(error) from None
+
+    def _transformed(self) -> _Source:
+        python = self._shell.transform_cell(self._body)
+        # IPython drops empty lines at the top; the lines below keep their numbers.
+        python = "\n" * _empty_lines(self._body) + python
+        names = analyse(python)
+        said = spoken(python)
+        if said.cell_magics:
+            name = said.cell_magics[0]
+            message = f"%%{name} cannot stand below %%snakepit; make %%{name} the first line of the cell"
+            if name == _MAGIC.strip("%"):
+                message = "a cell has one %%snakepit; put the second one into a cell of its own"
+            raise UsageError(message)
+        mentioned = (said.names - names.assigned) | (said.assigned - names.reads)
+        public = {name for name in said.assigned if not name.startswith("_")}
+        names = replace(
+            names,
+            reads=names.reads | mentioned,
+            optional=names.optional | (mentioned - names.reads),
+            assigned=names.assigned | said.assigned,
+            writes=names.writes | public,
+        )
+        return _Source(python, names)
+
+    def _syntax_error(self, error: SyntaxError | ValueError) -> Exception:
+        if not isinstance(error, SyntaxError):
+            error = SyntaxError(str(error))
+        above = self.header.count("\n") + 1 if self.header else 0
+        for attribute in ("lineno", "end_lineno"):
+            number = getattr(error, attribute)
+            if number:
+                setattr(error, attribute, number + above)
+        return syntax_error(self._shell, error, f"{self.header}\n{self._body}" if above else self._body)
+
+
+def _empty_lines(text: str) -> int:
+    """How many empty lines a text begins with."""
+    return text[: len(text) - len(text.lstrip())].count("\n")
+
+
 class _Prepared:
     """A cell that was looked at and is ready to go."""
 
-    def __init__(self, shell: InteractiveShell, chosen: CellOptions, body: str, *, header: int = _HEADER) -> None:
+    def __init__(self, shell: InteractiveShell, chosen: CellOptions, text: _Text) -> None:
         self._shell = shell
         self._chosen = chosen
-        filename = f"<In [{shell.execution_count}]>"
-        source = "\n" * header + shell.transform_cell(body)
-        self.names: CellNames = _analyse(source, filename)
-        namespace = shell.user_ns
-        self.captured = Captured()
+        source = text.read()
+        self._names = names = source.names
+        self._captured = Captured()
         if chosen.capture:
-            self.captured = select(
-                self.names, namespace, only=chosen.inputs, also=chosen.inout, hidden=shell.user_ns_hidden
+            self._captured = select(
+                names, shell.user_ns, only=chosen.inputs, also=chosen.inout, hidden=shell.user_ns_hidden
             )
         for name in chosen.inout:
-            if not isinstance(namespace[name], np.ndarray):
-                kind = type(namespace[name]).__name__
-                text = f"--inout {name}: expected a NumPy array, {name} is a {kind}; use -o {name} to have it back changed"
-                raise UsageError(text)
+            _check_inout(name, shell.user_ns[name])
+        rebinds: frozenset[str] = frozenset()
+        deletes: frozenset[str] = frozenset()
+        if chosen.outputs is None:
+            deletes = names.deletes.intersection((*self._captured.values, *self._captured.modules))
+        if chosen.outputs is None and not names.dynamic:
+            rebinds = names.writes.intersection(self._captured.values) - names.settled - names.deletes
         self._cell = Cell(
-            source=source,
-            filename=filename,
-            modules=self.captured.imports(),
+            source=source.python,
+            filename=text.filename,
+            modules=self._captured.imports(),
             outputs=self._outputs(),
             optional_outputs=chosen.outputs is None,
-            show_last=self.names.last_expression,
+            show_last=names.last_expression,
             name=chosen.name,
+            header=text.header,
+            rebinds=tuple(sorted(rebinds.difference(chosen.inout))),
+            deletes=tuple(sorted(deletes)),
         )
+        self._sent: frozenset[str] = frozenset()
 
     def _outputs(self) -> tuple[tuple[str, str], ...]:
         chosen = self._chosen
         if chosen.outputs is None:
-            pairs = [(name, name) for name in sorted(self.names.writes)]
+            pairs = [(name, name) for name in sorted(self._names.writes)]
         else:
-            check_outputs(self.names, [output.source for output in chosen.outputs])
+            check_outputs(self._names, [output.source for output in chosen.outputs])
             pairs = [(output.dest, output.source) for output in chosen.outputs]
         pairs.extend((name, name) for name in chosen.inout if (name, name) not in pairs)
         return tuple(pairs)
 
     def submit(self, pool: Pool) -> tuple[PoolFuture[CellResult], list[str]]:
         """Send the cell; also gives the names that it may not need and that could not travel."""
-        values = dict(self.captured.values)
+        values = dict(self._captured.values)
         left: list[str] = []
         chosen = self._chosen
         while True:
@@ -123,10 +232,11 @@ class _Prepared:
                     self._cell, (values,), timeout=chosen.timeout, command=chosen.name or "cell", alone=True
                 )
             except CaptureError as error:
-                dropped = _blame(error, values, self.captured)
+                dropped = _blame(error, values, self._captured)
                 del values[dropped]
                 left.append(dropped)
             else:
+                self._sent = frozenset((*values, *self._captured.modules))
                 return future, left
 
     def tell_notes(self, left: list[str]) -> None:
@@ -136,39 +246,76 @@ class _Prepared:
         for name in left:
             note(f"{name} was not taken along: it cannot travel, and the cell may not need it")
         outputs = None if self._chosen.outputs is None else [output.source for output in self._chosen.outputs]
-        changed = mutation_note(self.names, self.captured, outputs=outputs, inout=self._chosen.inout)
+        changed = mutation_note(self._names, self._captured, outputs=outputs, inout=self._chosen.inout)
         if changed:
             note(changed)
 
+    def explain(self, error: BaseException) -> None:
+        """Add to an error of the cell what only this side knows: that `-i` left out the name that is missing."""
+        if not isinstance(error, NameError):
+            return
+        name = getattr(error, "name", None)
+        if not isinstance(name, str) or name not in self._shell.user_ns or name not in self._names.reads:
+            return
+        if not self._chosen.capture:
+            error.add_note(f"{name} is in the notebook; --no-capture leaves it there.")
+        elif name in self._captured.excluded:
+            error.add_note(f"{name} is in the notebook, and -i leaves it out; to take it along: -i {name}")
+        elif name not in self._sent:
+            error.add_note(f"{name} is in the notebook and could not travel.")
+
     def take_back(self, result: CellResult) -> object:
         """Put what the cell made into the notebook; its last value."""
+        last = self._take(result, None)
+        if result.has_last and result.last_bundle is not None:
+            if last is None:
+                return Shown(result.last_bundle)
+            show_as(self._shell, last, result.last_bundle)
+        return last
+
+    def take_back_later(self, result: CellResult, origin: object) -> object:
+        """The same for a job, whose cell is `origin`, in whatever thread."""
+        last = self._take(result, origin)
+        return Shown(result.last_bundle) if last is None and result.last_bundle is not None else last
+
+    def _take(self, result: CellResult, origin: object) -> object:
         namespace = self._shell.user_ns
         values = dict(result.values)
         for name in self._chosen.inout:
             here, there = namespace.get(name), values.get(name)
-            if isinstance(here, np.ndarray) and isinstance(there, np.ndarray) and here.shape == there.shape:
-                np.copyto(here, there, casting="unsafe")
+            if isinstance(here, np.ndarray) and isinstance(there, np.ndarray) and _alike(here, there):
+                np.copyto(here, there)
                 del values[name]
         self._shell.push(values)
-        if self._chosen.outputs is None:
-            for name in self.names.deletes:
+        for name in result.deleted:
+            if name in self._sent:
                 namespace.pop(name, None)
+        if self._chosen.outputs is not None and result.left_behind:
+            left = result.left_behind[0]
+            raise CaptureError(name=left.name, type_name=left.type_name, reason=left.reason)
         for left in result.left_behind:
             if not self._chosen.quiet:
-                note(f"{left.name} stayed in the worker: a {left.type_name} cannot travel ({left.reason})")
-        if not result.has_last:
-            return None
-        if result.last_bundle is not None:
-            return Shown.of(self._shell, result.last, result.last_bundle)
-        return result.last
+                note(f"{left.name} stayed in the worker: {_a(left.type_name)} cannot travel ({left.reason})", origin)
+        return result.last if result.has_last else None
 
 
-def _analyse(source: str, filename: str) -> CellNames:
-    try:
-        return analyse(source, filename)
-    except SyntaxError as error:
-        # Without our frames: the front end then shows it as it does for an ordinary cell.
-        raise error.with_traceback(None) from None
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'aeiouAEIOU' else 'a'} {noun}"
+
+
+def _alike(here: np.ndarray, there: np.ndarray) -> bool:
+    """Whether one can be written over the other; a cell that bound the name anew may have changed either."""
+    return here.shape == there.shape and here.dtype == there.dtype
+
+
+def _check_inout(name: str, value: object) -> None:
+    if type(value) not in {np.ndarray, np.memmap}:
+        kind = type(value).__name__
+        text = f"--inout {name}: expected a NumPy array, {name} is {_a(kind)}; use -o {name} to have it back changed"
+        raise UsageError(text)
+    if not value.flags.writeable:  # type: ignore[attr-defined]
+        text = f"--inout {name}: {name} is read-only; use -o {name} to have a changed copy of it"
+        raise UsageError(text)
 
 
 def _blame(error: CaptureError, values: Mapping[str, object], captured: Captured) -> str:
@@ -179,25 +326,39 @@ def _blame(error: CaptureError, values: Mapping[str, object], captured: Captured
             continue
         if name in captured.optional:
             return name
-        raise CaptureError(
-            name=name, path=found.path, type_name=found.type_name, reason=found.reason
-        ) from None
+        if isinstance(value, Job):
+            message = f"{name} is a job, which stays in the notebook; use its value: x = {name}.result()"
+            raise CaptureError(message, name=name, type_name="Job", reason=found.reason) from None
+        raise CaptureError(name=name, path=found.path, type_name=found.type_name, reason=found.reason) from None
     raise error
 
 
-def _wait(pool: Pool, future: PoolFuture[CellResult]) -> CellResult:
+def _wait(pool: Pool, future: PoolFuture[CellResult], explain: Callable[[BaseException], None]) -> CellResult:
     """The result; the stop button interrupts the cell, and kills its worker where that does not help."""
     try:
-        return future.result()
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            if future.done():
+                raise
+            pool.interrupt(future)
+            future.exception(timeout=options.current().interrupt_grace)
+    except TimeoutError:
+        if future.done():
+            raise
+        future.cancel()
     except KeyboardInterrupt:
         if future.done():
             raise
-    try:
-        pool.interrupt(future)
-        future.exception(timeout=options.current().interrupt_grace)
-    except (TimeoutError, KeyboardInterrupt):
         future.cancel()
+    except (SnakepitError, CancelledError) as error:
+        explain(error)
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {travel.describe(error)}"
+        message = f"what the cell made could not be rebuilt in the notebook ({why}); to bring back the rest: -o NAMES"
+        raise CaptureError(message, name="result", reason=why) from error
     if future.cancelled():
         text = "the cell did not end when it was interrupted: its worker was killed and replaced"
-        raise KeyboardInterrupt(text) from None
+        raise interrupted(text) from None
     return future.result()

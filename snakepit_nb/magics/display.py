@@ -1,13 +1,17 @@
-"""What appears below a cell: notes, values that only the worker could show, and the table of pools."""
+"""What appears below a cell: notes, values that only the worker could show, errors of the cell's text, the pools."""
 
 from __future__ import annotations
 
 import html
-import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snakepit_nb.errors.render import colours, render_notice
+from snakepit_nb.pool import output
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from types import TracebackType
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -18,10 +22,32 @@ _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 _STEP: Final = 1000
 
 
-def note(text: str) -> None:
-    """Say something about the cell in one line below it."""
-    sys.stderr.write(f"snakepit: {text}\n")
-    sys.stderr.flush()
+def note(text: str, origin: object = None) -> None:
+    """Say something about a cell in one line below it; not on stderr, which front ends show as an alarm.
+
+    Args:
+        text: The line.
+        origin: The sink's token for the cell; by default that of the cell that runs now.
+
+    Example:
+        >>> note("nothing was lost")
+        snakepit: nothing was lost
+    """
+    sink = output.sink()
+    origin = sink.origin() if origin is None else origin
+    line = f"snakepit: {text}"
+    faint = f'<div style="color: var(--jp-ui-font-color2, #757575); font-size: 0.9em; padding: 2px 5px">{html.escape(line)}</div>'
+    shown = {"text/plain": line, "text/html": faint}
+    sink.display(origin, {"type": "display_data", "data": shown, "metadata": {}, "transient": {}})
+    sink.finish(origin)
+
+
+def cell_number(shell: InteractiveShell) -> int:
+    """The number in the prompt of the cell that runs now.
+
+    In newer releases of IPython the shell's own `execution_count` is one ahead by then; what `Out` goes by is right in all.
+    """
+    return int(shell.displayhook.prompt_count)
 
 
 def in_bytes(nbytes: float) -> str:
@@ -39,26 +65,15 @@ def in_bytes(nbytes: float) -> str:
 
 
 class Shown:
-    """A last value as its worker showed it, for a value that the notebook itself could not show so.
+    """Stands for a last value that cannot travel, and shows what its worker showed for it.
 
     Example:
-        >>> Shown(None, {"data": {"text/plain": "<thing>"}, "metadata": {}})
+        >>> Shown({"data": {"text/plain": "<thing>"}, "metadata": {}})
         <thing>
     """
 
-    def __init__(self, value: object, bundle: Mapping[str, object]) -> None:
-        self.value = value
+    def __init__(self, bundle: Mapping[str, object]) -> None:
         self._bundle = bundle
-
-    @classmethod
-    def of(cls, shell: InteractiveShell, value: object, bundle: Mapping[str, object]) -> object:
-        """The value itself where this process shows it as richly, else the worker's picture of it."""
-        if value is not None:
-            data, _ = shell.display_formatter.format(value)
-            offered = bundle.get("data")
-            if isinstance(offered, dict) and set(offered) <= set(data):
-                return value
-        return cls(value, bundle)
 
     def __repr__(self) -> str:
         data = self._bundle.get("data")
@@ -66,6 +81,93 @@ class Shown:
 
     def _repr_mimebundle_(self, **_: object) -> tuple[object, object]:
         return self._bundle.get("data", {}), self._bundle.get("metadata", {})
+
+
+def show_as(shell: InteractiveShell, value: object, bundle: Mapping[str, object]) -> None:
+    """Until the cell that runs now is over, show this one value as its worker did.
+
+    What draws a figure is registered where matplotlib was set up, and that may be the worker alone.
+    """
+    formatter, kind = shell.display_formatter.mimebundle_formatter, type(value)
+
+    def bundle_of(other: object) -> object:
+        if other is value:
+            return bundle.get("data", {}), bundle.get("metadata", {})
+        return None if before is None else before(other)
+
+    def put_back(_result: object = None) -> None:
+        shell.events.unregister("post_run_cell", put_back)
+        if before is None:
+            formatter.pop(kind, None)
+        else:
+            formatter.for_type(kind, before)
+
+    before: Callable[[object], object] | None = formatter.for_type(kind, bundle_of)
+    shell.events.register("post_run_cell", put_back)
+
+
+def show_error(
+    shell: InteractiveShell,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    tb_offset: int | None = None,
+) -> None:
+    """Show an error of a worker as it renders itself, for IPython's `set_custom_exc`.
+
+    IPython itself prints the kernel's stack for syntax errors and exception groups, whatever they render.
+    """
+    render = getattr(error, "_render_traceback_", None)
+    if render is None:
+        lines = shell.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=tb_offset)
+    else:
+        lines = render()
+    shell._showtraceback(kind, error, lines)  # noqa: SLF001 - the hook that every front end's shell overrides
+
+
+class _Told(BaseException):
+    """An error that brings the lines that a front end shows for it."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self._lines = list(lines)
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
+class _Interrupted(_Told, KeyboardInterrupt):
+    """The stop button, without the frames of whoever was waiting."""
+
+
+# IPython prints the whole stack for a real one that is raised inside a magic. Front ends go by the name.
+_SyntaxError: Final = type("SyntaxError", (_Told, Exception), {"__doc__": "The text of a cell is not Python."})
+_Interrupted.__name__ = _Interrupted.__qualname__ = "KeyboardInterrupt"
+
+
+def syntax_error(shell: InteractiveShell, error: SyntaxError, text: str) -> Exception:
+    """The error to raise in place of a SyntaxError of a cell, so that it looks as in an ordinary cell.
+
+    Args:
+        shell: The shell that the cell was typed into.
+        error: What the compiler raised; its lines are those of `text`.
+        text: The whole cell as it was typed.
+    """
+    error.filename = shell.compile.cache(text, cell_number(shell))
+    lines = shell.SyntaxTB.structured_traceback(type(error), error, [])
+    line = f", line {error.lineno}" if error.lineno else ""
+    made: Exception = _SyntaxError(f"{error.msg} (In [{cell_number(shell)}]{line})", lines)
+    return made
+
+
+def interrupted(text: str) -> KeyboardInterrupt:
+    """A KeyboardInterrupt that says what became of the cell.
+
+    Example:
+        >>> print(interrupted("its worker was killed"))
+        its worker was killed
+    """
+    return _Interrupted(text, render_notice("KeyboardInterrupt", text, colour=colours()).splitlines())
 
 
 class _Row(NamedTuple):

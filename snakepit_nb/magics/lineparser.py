@@ -112,8 +112,13 @@ class Parser(argparse.ArgumentParser):
         """
         for word in words:
             self._check_option(word)
+        joined = self._join_lists(words)
+        for word in joined:
+            if word.endswith("=") and word[:-1] in self._lists:
+                message = f"{word[:-1]} takes names, got nothing; for none at all write {word[:-1]} ''"
+                raise UsageError(message)
         try:
-            found, extra = self.parse_known_args(self._join_lists(words), into)
+            found, extra = self.parse_known_args(joined, into)
         except argparse.ArgumentError as error:
             name = error.argument_name or ""
             flag = name.partition("/")[0]
@@ -123,7 +128,9 @@ class Parser(argparse.ArgumentParser):
                 message = f"{flag} takes no value; leave out what follows its ="
             raise UsageError(message) from None
         if extra:
-            message = f"{self.prog} takes one pool, got {extra[0]!r} as well; join an option's names by commas"
+            message = (
+                f"{self.prog} takes one pool, got {extra[0]!r} as well; join an option's names by commas"
+            )
             raise UsageError(message)
         return found
 

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.magics.scopes import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
     from snakepit_nb.magics.scopes import Loop, Use
 
 _SWALLOWERS: Final = frozenset({"suppress", "raises", "assertRaises", "ExitStack", "AsyncExitStack"})
@@ -138,7 +139,7 @@ class Paths(ast.NodeVisitor):
         self.follow(node.body)
         if self.state.pending.keys() - start.pending.keys():
             # A second round may call what the first one defined.
-            self.state = replace(join([start, self.state]), dead=start.dead)
+            self.state = join([start, self.state])
             enter()
             self.follow(node.body)
         self.state = join([start, self.state, *self._continues.pop()])
@@ -166,8 +167,6 @@ class Paths(ast.NodeVisitor):
         self.follow(node.body)
         broken = join([start, self.state])
         # It may break off anywhere, so that only what held before still holds.
-        broken.dead = start.dead
-        broken.settled = set(start.settled)
         broken.bound = start.bound - self.deleted
         self.follow(node.orelse)
         ends = [self.state]
@@ -176,7 +175,7 @@ class Paths(ast.NodeVisitor):
             self._handle(handler)
             ends.append(self.state)
         if node.finalbody:
-            self._finally(node.finalbody, join(ends), replace(join([broken, *ends]), dead=False))
+            self._finally(node.finalbody, join(ends), join([broken, *ends]))
         else:
             self.state = join(ends)
 
@@ -198,7 +197,6 @@ class Paths(ast.NodeVisitor):
 
     def _finally(self, body: Sequence[ast.stmt], after: State, entry: State) -> None:
         """Follow a `finally`, which is reached from anywhere; go on from where all before it succeeded."""
-        entry.settled &= after.settled
         self.state = entry.copy()
         self.follow(body)
         out = self.state

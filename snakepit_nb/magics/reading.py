@@ -115,7 +115,9 @@ def _all_names(tree: ast.Module) -> Findings:
                 deleted.add(name)
             case ast.alias():
                 bound.add(alias_name(node))
-            case ast.AsyncFunctionDef(name=name) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            case (
+                ast.AsyncFunctionDef(name=name) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name))
+            ):
                 bound.add(name)
             case ast.AugAssign(target=ast.Name(id=name)) | ast.MatchMapping(rest=str(name)):
                 mentioned.add(name)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import ast
-from typing import Literal, NamedTuple, TypeAlias, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

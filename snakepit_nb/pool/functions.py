@@ -1,7 +1,7 @@
 """Functions as they travel: packed once, named by the hash of their bytes, sent to each worker once.
 
-*Rule:* a cached packing must still be what a new one would be. That is so for a function that travels by name;
-one of the notebook travels by value, with the values that it refers to, and is packed at every submit.
+*Rule:* a cached packing must still be what a new one would be. That is so for a function that travels by
+name; one of the notebook travels by value, with what it refers to, and is packed at every submit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _by_name: dict[object, Function] = {}
 
 
 def pack_function(function: Callable[..., object], store: Store) -> Function | None:
-    """Pack a function; None where it refers to arrays that are to be shared, and so has to travel with a call.
+    """Pack a function; None where it refers to arrays that are shared, and so has to travel with a call.
 
     Raises:
         CaptureError: it, or something that it refers to, cannot travel; the message says what.
@@ -82,7 +82,9 @@ def _by_value() -> frozenset[str]:
     return frozenset(listed()) if listed else frozenset()
 
 
-def pack_arguments(args: tuple[object, ...], kwargs: dict[str, object], store: Store, request_id: int) -> Packed:
+def pack_arguments(
+    args: tuple[object, ...], kwargs: dict[str, object], store: Store, request_id: int
+) -> Packed:
     """Pack the arguments of one call.
 
     Raises:
@@ -99,8 +101,9 @@ def pack_arguments(args: tuple[object, ...], kwargs: dict[str, object], store: S
         return pack((args, kwargs), store, request_id=request_id)
     except RecursionError:
         raise
-    except Exception as refused:  # noqa: BLE001 - a user's __reduce__ may raise anything
-        for name, value in (*((f"argument {index + 1}", each) for index, each in enumerate(args)), *kwargs.items()):
+    except Exception as refused:
+        named = [(f"argument {index + 1}", each) for index, each in enumerate(args)]
+        for name, value in (*named, *kwargs.items()):
             found = travel.obstacle(value, name)
             if found is not None:
                 raise CaptureError(
@@ -114,7 +117,7 @@ def pack_arguments(args: tuple[object, ...], kwargs: dict[str, object], store: S
 def _pack(value: object, store: Store, what: str, name: str) -> Packed:
     try:
         return pack(value, store)
-    except Exception as refused:  # noqa: BLE001 - as above
+    except Exception as refused:
         found = travel.obstacle(value, name)
         path = found.path if found else name
         type_name = found.type_name if found else what

@@ -6,7 +6,7 @@ import concurrent.futures
 import logging
 import threading
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,7 +22,7 @@ class Keeper(Protocol):
     """What a future asks of its pool."""
 
     def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
-        """Fetch answers in this thread until the future is done, where that can be; at most `timeout` seconds."""
+        """Fetch answers in this thread until the future is done; at most `timeout` seconds."""
 
     def cancel(self, future: PoolFuture[Any]) -> bool:
         """End the request of this future."""
@@ -31,7 +31,7 @@ class Keeper(Protocol):
         """Whether a worker has the request."""
 
 
-class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg] - generic at run time from 3.9 on only by alias
+class PoolFuture(concurrent.futures.Future[T]):
     """A request's future.
 
     It is a `concurrent.futures.Future` in every way, and more: `cancel()` also ends a request that runs (its
@@ -48,7 +48,7 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
         # What the base class sets up, except that its condition is made only when somebody waits: most
         # futures of a batch are done by the time they are asked, and the condition is half of their cost.
         self._state = PENDING
-        self._result: object = None
+        self._result: T | None = None
         self._exception: BaseException | None = None
         self._waiters: list[Any] = []
         self._done_callbacks: list[Any] = []
@@ -58,7 +58,7 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
         self.command = command
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # nobody sets it
         made = self._made
         if made is None:
             with _making:
@@ -87,8 +87,8 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
         if self._state not in _DONE:
             timeout = self._attend(timeout)
         if self._state == FINISHED and self._exception is None:
-            return self._result  # type: ignore[return-value]
-        return super().result(timeout)  # type: ignore[no-any-return]
+            return cast("T", self._result)
+        return super().result(timeout)
 
     def done(self) -> bool:
         """Whether it ended, however it did."""
@@ -120,7 +120,7 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
 
         return asyncio.wrap_future(self).__await__()
 
-    def settle(self, value: object, error: BaseException | None) -> bool:
+    def settle(self, value: T | None, error: BaseException | None) -> bool:
         """Set the result or the exception; whether callbacks now wait to be run by `run_callbacks`.
 
         Callbacks are not run here: the thread that settles may be one that waits in `result()` while it holds
@@ -132,7 +132,7 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
         self._exception = error
         self._keeper = None
         self._state = FINISHED
-        # Whoever makes the condition after this line finds the state set, and neither waits nor adds a callback.
+        # Whoever makes the condition after this line finds the state set: no waiting, no adding callbacks.
         if self._made is None:
             return False
         with self._made:
@@ -161,10 +161,15 @@ class PoolFuture(concurrent.futures.Future, Generic[T]):  # type: ignore[type-ar
         with self._condition:
             self._condition.wait_for(lambda: self._state in _DONE, _SOON)
 
+    def abandon(self, error: BaseException) -> None:
+        """In a child that the user forked: end with `error`, whoever held the condition in the parent."""
+        self._made = None
+        self.settle(None, error)
+
     def run_callbacks(self) -> None:
         """Run the callbacks that were there when it settled; one that raises, `sys.exit()` too, is logged."""
         for callback in self._done_callbacks:
             try:
                 callback(self)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - logged; it must not end the thread that serves the pool
                 _LOG.exception("exception calling callback for %r", self)

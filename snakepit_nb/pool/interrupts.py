@@ -1,7 +1,8 @@
 """Steps that an interrupt must not cut in two.
 
-In the main thread the stop button raises KeyboardInterrupt between any two steps. Where a step has changed a
-pool's state and the next has not yet, or a packet is received and not yet looked at, that would lose a request.
+In the main thread the stop button raises KeyboardInterrupt between any two steps. Where a step has changed
+a pool's state and the next has not yet, or a packet is received and not yet looked at, that would lose a
+request.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 
-# The module behind `signal`: its functions without the enum conversions, which cost more than the rest of a dispatch.
+# The module behind `signal`: its functions without conversions that cost more than the rest of a dispatch.
 from _signal import SIGINT, getsignal, signal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -47,7 +48,7 @@ class Uninterrupted:
         self._seen = False
         self.waiting = False
 
-    def __enter__(self) -> Uninterrupted:
+    def __enter__(self) -> Self:
         if _ident() == _main_ident:
             previous = getsignal(SIGINT)
             if callable(previous):

@@ -1,4 +1,4 @@
-"""The one store of the kernel, shared by all pools: an array that one pool gave back goes to another as it is."""
+"""The one store of the kernel, for all pools: an array that one pool gave back goes to another as it is."""
 
 from __future__ import annotations
 

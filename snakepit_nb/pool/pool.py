@@ -8,22 +8,28 @@ import itertools
 import math
 import os
 import re
+import sys
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from snakepit_nb import options
 from snakepit_nb.errors.types import PoolError
-from snakepit_nb.pool import loans, output
+from snakepit_nb.arrays.store import Store
+from snakepit_nb.pool import output
 from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
 from snakepit_nb.pool.future import PoolFuture
 from snakepit_nb.pool.process import nesting
 from snakepit_nb.pool.request import Request, next_number
-from snakepit_nb.pool.supervisor import Supervisor, WorkerFacts
+from snakepit_nb.pool.supervisor import Supervisor
 from snakepit_nb.wire.payload import run_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from snakepit_nb.pool.functions import Function
+    from snakepit_nb.pool.lifecycle import WorkerFacts
+    from snakepit_nb.wire.payload import Packed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -32,6 +38,7 @@ _EXIT_BUDGET: Final = 1.4
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 _ages: Final = itertools.count()
 _alive: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+_supervisors: Final[weakref.WeakSet[Supervisor]] = weakref.WeakSet()
 
 
 class Pool(concurrent.futures.Executor):
@@ -78,19 +85,13 @@ class Pool(concurrent.futures.Executor):
             raise PoolError(text)
         self._max_workers = max_workers or _cores()
         self._name = name
-        self._owner = os.getpid()
         self._age = next(_ages)
-        first = None
-        if initializer is not None:
-            function, arguments = self._packed(initializer, tuple(initargs), {}, number := next_number())
-            first = Request(
-                number, PoolFuture(_Nobody(), number, "initializer"), function, arguments, "initializer", None,
-                0, alone=True, timeout=None,
-            )  # fmt: skip
+        first = None if initializer is None else _first_request(initializer, tuple(initargs))
         self._supervisor = Supervisor(
             name, self._max_workers, preload=tuple(preload), initializer=first, sink=output.sink
         )
         _alive.add(self)
+        _supervisors.add(self._supervisor)
 
     @property
     def name(self) -> str:
@@ -147,15 +148,13 @@ class Pool(concurrent.futures.Executor):
         """
         if timeout is not None:
             timeout = _seconds(timeout)
-        if os.getpid() != self._owner:
-            text = f"pool {self._name!r} belongs to another process; make a new Pool after a fork"
-            raise PoolError(text)
         began = time.monotonic_ns()
         supervisor = self._supervisor
         if supervisor.state.closing or supervisor.state.broken is not None:
             supervisor.check_open()
         number = next_number()
-        function, arguments = self._packed(fn, tuple(args), kwargs or {}, number)
+        store = self._supervisor.store
+        function, arguments = _packed(fn, tuple(args), kwargs or {}, store, number)
         name = command or getattr(fn, "__name__", None) or type(fn).__name__
         future: PoolFuture[T] = PoolFuture(supervisor, number, name)
         request = Request(
@@ -166,18 +165,9 @@ class Pool(concurrent.futures.Executor):
             supervisor.submit(request)
         except BaseException:
             if number not in supervisor.requests:
-                loans.kernel_store().release(arguments.leases)
+                store.release(arguments.leases)
             raise
         return future
-
-    def _packed(
-        self, fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], number: int
-    ) -> Any:  # noqa: ANN401 - a pair of values that only Request reads
-        store = loans.kernel_store()
-        function = pack_function(fn, store)
-        if function is None:
-            return APPLY, pack_arguments((fn, args, kwargs), {}, store, number)
-        return function, pack_arguments(args, kwargs, store, number)
 
     def map(
         self,
@@ -226,7 +216,9 @@ class Pool(concurrent.futures.Executor):
             TimeoutError: they are not all there after `timeout` seconds.
         """
         self._supervisor.start()
-        if wait and not self._supervisor.wait_ready(timeout):
+        if not wait or self._supervisor.reactor.here:
+            return self
+        if not self._supervisor.lifecycle.wait_ready(timeout):
             self._supervisor.check_open()
             text = f"the workers of pool {self._name!r} did not all start within {timeout} s"
             raise TimeoutError(text)
@@ -244,13 +236,17 @@ class Pool(concurrent.futures.Executor):
             cancel_futures: Cancel what no worker has begun.
         """
         self._supervisor.close(cancel_futures=cancel_futures)
-        if wait:
-            self._supervisor.finished.wait()
+        self._wait_finished(None if wait else 0.0)
 
     def kill(self) -> None:
         """End everything now: requests are cancelled, workers killed."""
         self._supervisor.abort()
-        self._supervisor.finished.wait(_EXIT_BUDGET)
+        self._wait_finished(_EXIT_BUDGET)
+
+    def _wait_finished(self, timeout: float | None) -> None:
+        # A done-callback runs in the very thread that would have to finish.
+        if not self._supervisor.reactor.here:
+            self._supervisor.finished.wait(timeout)
 
     @property
     def closed(self) -> bool:
@@ -274,7 +270,7 @@ class Pool(concurrent.futures.Executor):
             >>> Pool(2).workers()
             []
         """
-        return self._supervisor.workers_now()
+        return self._supervisor.lifecycle.workers_now()
 
     def __repr__(self) -> str:
         """What the pool is doing, in one line."""
@@ -296,8 +292,34 @@ class Pool(concurrent.futures.Executor):
     def __del__(self) -> None:
         """A pool that nobody holds ends once what it was given is done."""
         supervisor = getattr(self, "_supervisor", None)
-        if supervisor is not None and os.getpid() == self._owner:
-            supervisor.close(cancel_futures=False)
+        if sys.is_finalizing():
+            return  # the modules are being taken apart; the exit hook has ended the workers
+        if supervisor is not None:
+            supervisor.disown()
+
+
+def _first_request(initializer: Callable[..., object], initargs: tuple[object, ...]) -> Request:
+    """The initializer as each worker is sent it; its arrays are copied, for they would be lent only once."""
+    copying = Store("kernel", None)
+    number = next_number()
+    function, arguments = _packed(initializer, initargs, {}, copying, number)
+    return Request(
+        number, PoolFuture(_Nobody(), number, "initializer"), function, arguments, "initializer", None,
+        0, alone=True, timeout=None,
+    )  # fmt: skip
+
+
+def _packed(
+    fn: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    store: Store,
+    number: int,
+) -> tuple[Function, Packed]:
+    function = pack_function(fn, store)
+    if function is None:
+        return APPLY, pack_arguments((fn, args, kwargs), {}, store, number)
+    return function, pack_arguments(args, kwargs, store, number)
 
 
 class _Nobody:
@@ -381,19 +403,25 @@ def live_pools() -> list[Pool]:
         >>> Pool(1, name="doc_live") in live_pools()
         False
     """
-    found = [pool for pool in list(_alive) if not pool.closed and pool._owner == os.getpid()]  # noqa: SLF001 - same room
-    return sorted(found, key=lambda pool: pool._age)  # noqa: SLF001 - same room
+    return sorted((pool for pool in list(_alive) if not pool.closed), key=lambda pool: pool._age)  # noqa: SLF001 - same room
 
 
 def close_all() -> None:
-    """End all pools now; for the exit of the process."""
-    pools = [pool for pool in list(_alive) if pool._owner == os.getpid()]  # noqa: SLF001 - same room
-    for pool in pools:
-        pool._supervisor.stop_reason = "exit"  # noqa: SLF001 - same room
-        pool._supervisor.abort()  # noqa: SLF001 - same room
+    """End all pools now, those that nobody holds any more too; for the exit of the process."""
+    supervisors = list(_supervisors)
+    for each in supervisors:
+        each.stop_reason = "exit"
+        each.abort()
     until = time.monotonic() + _EXIT_BUDGET
-    for pool in pools:
-        pool._supervisor.finished.wait(max(0.0, until - time.monotonic()))  # noqa: SLF001 - same room
+    for each in supervisors:
+        each.finished.wait(max(0.0, until - time.monotonic()))
+
+
+def _abandon() -> None:
+    """In a child that the user forked: the workers are the parent's, and do not know this process."""
+    for each in list(_supervisors):
+        each.abandon()
 
 
 atexit.register(close_all)
+os.register_at_fork(after_in_child=_abandon)

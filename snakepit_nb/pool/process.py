@@ -22,6 +22,7 @@ from snakepit_nb import options
 from snakepit_nb.errors.types import PoolError
 from snakepit_nb.wire import channel
 from snakepit_nb.wire.channel import Channel
+from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.messages import Phase
 
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
 
 _ROOM: Final = 1 << 16
 _NESTING: Final = "SNAKEPIT_NB_DEPTH"
+_TRIES: Final = 2
 _START: Final = "import sys; sys.path[:] = {path!r}; from snakepit_nb.worker.nursery import main; main({fd})"
+
+
+class NurseryGone(PoolError):
+    """The process that workers are forked from died meanwhile; another one may be started.
+
+    Example:
+        >>> str(NurseryGone("it is gone"))
+        'it is gone'
+    """
 
 
 class Nursery:
@@ -40,6 +51,12 @@ class Nursery:
 
     Raises:
         PoolError: it cannot be started here; the message says why and what to do.
+
+    Example:
+        >>> warm = Nursery(())
+        >>> warm.alive
+        True
+        >>> warm.close()
     """
 
     def __init__(self, preload: tuple[str, ...]) -> None:
@@ -56,7 +73,7 @@ class Nursery:
         self._sock = ours
         # Its own words are wanted only if it fails to start; a file, because a pipe would have to be read.
         with tempfile.TemporaryFile() as words, theirs:
-            code = _START.format(path=sys.path, fd=theirs.fileno())
+            code = _START.format(path=_search_path(), fd=theirs.fileno())
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own code
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
@@ -103,10 +120,14 @@ class Nursery:
                 reply = self._reply(options.current().start_timeout)
             except OSError as error:
                 text = f"the process that workers start from is gone: {error}"
-                raise PoolError(text) from error
-        if reply is None or "pidfd" not in reply:
-            text = str((reply or {}).get("error") or "the process that workers start from does not answer")
-            raise PoolError(text)
+                raise NurseryGone(text) from error
+            if not reply:
+                # Dead, or too late: an answer that still came would be taken for that of the next request.
+                self._process.kill()
+                text = "the process that workers start from does not answer"
+                raise NurseryGone(text)
+        if "pidfd" not in reply:
+            raise PoolError(str(reply.get("error")))
         return int(str(reply["pid"])), int(str(reply["pidfd"]))
 
     def close(self) -> None:
@@ -117,6 +138,11 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def abandon(self) -> None:
+        """In a child that the user forked: let go of the parent's."""
+        self._sock.close()
+        self._process.returncode = 0  # or the end of this object would say that a process is still running
 
 
 _nurseries: dict[tuple[str, ...], Nursery] = {}
@@ -134,6 +160,28 @@ def nursery(preload: tuple[str, ...]) -> Nursery:
         return found
 
 
+def fork_worker(
+    preload: tuple[str, ...], spec: Mapping[str, object], fds: tuple[int, int, int, int, int]
+) -> tuple[int, int]:
+    """Fork a worker from this kernel's nursery, or from a new one where that died just now.
+
+    Raises:
+        PoolError: no worker can be started here; the message says why.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(NurseryGone):
+            return nursery(preload).fork(spec, fds)
+        _discard(preload)
+    return nursery(preload).fork(spec, fds)
+
+
+def _discard(preload: tuple[str, ...]) -> None:
+    with _nurseries_lock:
+        found = _nurseries.pop(preload, None)
+    if found is not None:
+        found.close()
+
+
 def close_nurseries() -> None:
     """End all nurseries; the next pool starts a new one."""
     with _nurseries_lock:
@@ -145,7 +193,11 @@ atexit.register(close_nurseries)
 
 
 def _forget() -> None:
-    """In a child that the user forked: the nursery is the parent's."""
+    """In a child that the user forked: the nursery is the parent's, and must see it end."""
+    global _nurseries_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _nurseries_lock = threading.Lock()
+    for found in _nurseries.values():
+        found.abandon()
     _nurseries.clear()
 
 
@@ -178,7 +230,7 @@ class WorkerProcess:
         self.ready_at = self.began
         self.attending = threading.Lock()
         self.phase = Phase.GREETING
-        self.known: set[bytes] = set()
+        self.known = Kept()
         self.arena = ""
         self.started = False
         self.initializing = 0
@@ -207,14 +259,15 @@ class WorkerProcess:
                 "pool": pool,
                 "cwd": _cwd(),
                 "environ": _environment(),
-                "sys_path": sys.path,
+                "sys_path": _search_path(),
                 "arena": store.arena.id if store.arena else "",
                 "options": asdict(chosen),
             }
             fds = (self.far.fileno(), far_lane.fileno(), out, err, note)
-            self.pid, self.pidfd = nursery(preload).fork(spec, fds)
+            self.pid, self.pidfd = fork_worker(preload, spec, fds)
             undo.pop_all()
         self.channel = Channel(ours, store, self.peer)
+        self.channel_fd = ours.fileno()
         self.lane = DescriptorLane(lane)
         self.closed = False
         if store.arena is not None:
@@ -231,6 +284,11 @@ class WorkerProcess:
                 self.lane.introduce(arena, fd, nbytes)
             finally:
                 os.close(fd)
+
+    def dismiss(self, arena: str) -> None:
+        """Tell the worker that an arena is gone, if it can be told."""
+        with contextlib.suppress(OSError):
+            self.lane.dismiss(arena)
 
     def nudge(self, packet: bytes) -> None:
         """Wake whoever waits for this worker's packets."""
@@ -287,6 +345,10 @@ class WorkerProcess:
 
 def _decoder() -> IncrementalDecoder:
     return getincrementaldecoder("utf-8")("replace")
+
+
+def _search_path() -> list[str]:
+    return [each for each in sys.path if isinstance(each, str)]  # other things on it are passed over by import too
 
 
 def _cwd() -> str:

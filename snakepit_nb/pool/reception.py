@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +14,20 @@ from snakepit_nb import events, options, telemetry
 from snakepit_nb.errors import unpack_exception
 from snakepit_nb.errors.types import ProtocolError, RemoteError, WorkerCrashed
 from snakepit_nb.pool.crash import classify, signal_name
-from snakepit_nb.wire import codec, messages
+from snakepit_nb.wire import classes, codec, messages
 from snakepit_nb.wire.messages import Phase, Side, follow
 from snakepit_nb.wire.payload import Packed, unpack
+from snakepit_nb.wire.travel import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.request import Request
     from snakepit_nb.pool.supervisor import Supervisor
 
+_LOG: Final = logging.getLogger(__name__)
 _US: Final = 1000
 
 
@@ -33,6 +38,7 @@ class Reception:
         self._supervisor = supervisor
         self._name = supervisor.name
         self._tail = options.current().stderr_tail
+        self._deaf = False
 
     def take(self, worker: WorkerProcess, found: list[messages.Message]) -> None:
         """Take in the messages of one packet; the worker's `attending` lock is held, the pool's is not.
@@ -60,8 +66,9 @@ class Reception:
             case messages.Output(number, stream, text):
                 self.output(worker, self._origin(worker, number), stream, text)
             case messages.Display(number, content):
-                self._drain_pipes(worker)
-                self._supervisor.sink().display(self._origin(worker, number), json.loads(content))
+                self.drain_pipes(worker)
+                origin, shown = self._origin(worker, number), json.loads(content)
+                self._show(lambda sink: sink.display(origin, shown))
             case messages.Events(_, batch):
                 self._events(worker, batch)
             case messages.Release(leases):
@@ -72,7 +79,7 @@ class Reception:
                 raised = unpack_exception(
                     error, worker_id=worker.worker_id, pool=self._name, request_id=0, command="start"
                 )
-                self._break(f"a worker cannot start: {raised}")
+                self._break(f"a worker cannot start: {_told(raised)}")
             case _:
                 pass
 
@@ -90,9 +97,11 @@ class Reception:
             if message.buffers:
                 packed = Packed(message.value, message.buffers, ())
                 number = request.number
-                value = unpack(packed, supervisor.store, peer=worker.peer, mode="in_place", request_id=number)
+                value = unpack(
+                    packed, supervisor.store, peer=worker.peer, mode="in_place", request_id=number, keep_classes=True
+                )
             else:
-                value = pickle.loads(message.value)  # noqa: S301 - from a worker, over a socket that it inherited
+                value = classes.loads(message.value)
         except Exception as raised:  # noqa: BLE001 - the user's classes may raise anything while they are rebuilt
             error = raised
             outcome = "error"
@@ -101,18 +110,22 @@ class Reception:
 
     def _error(self, worker: WorkerProcess, message: messages.Error) -> None:
         run_ns = message.ended_ns - message.started_ns
-        request = self._answered(worker, message.request_id, run_ns)
-        if request is None:
+        failed = worker.initializing == message.request_id
+        request = None if failed else self._answered(worker, message.request_id, run_ns)
+        if request is None and not failed:
             return
         error = unpack_exception(
             message.error,
             worker_id=worker.worker_id,
             pool=self._name,
-            request_id=request.number,
-            command=request.command,
+            request_id=message.request_id,
+            command=request.command if request is not None else "initializer",
         )
+        if request is None:
+            self._break(f"its initializer failed: {_told(error)}")
+            return
         if isinstance(error, RemoteError):
-            self._tell_exception(worker, request, error)
+            self._tell_exception(request, error)
         self.settle(request, None, error, "error", worker.worker_id, run_ns, message.started_ns)
 
     def _answered(self, worker: WorkerProcess, number: int, run_ns: int) -> Request | None:
@@ -122,14 +135,17 @@ class Reception:
         with supervisor.lock:
             request = supervisor.requests.pop(number, None)
             if request is None and worker.initializing == number:
-                return self._initialized(worker)
+                worker.initializing = 0
+                self._ready(worker)
+                return None
             actions = supervisor.state.answered(worker.worker_id, number, run_ns)
             if actions:
                 supervisor.act(actions)
         if request is not None:
+            worker.known.used(request.function.key, len(request.function.data))
             worker.last_origin = request.origin
             if request.alone or worker.spoke:
-                self._drain_pipes(worker)
+                self.drain_pipes(worker)
         return request
 
     def settle(
@@ -144,11 +160,11 @@ class Reception:
     ) -> None:
         """Give a request's future what it waits for, and tell how the request went."""
         if request.alone:
-            self._supervisor.sink().finish(request.origin)
+            self._show(lambda sink: sink.finish(request.origin))
         future = request.future
         waiting = future.settle_cancelled() if outcome == "cancelled" else future.settle(value, error)
         if waiting:
-            self._supervisor.later(future.run_callbacks)
+            self._supervisor.reactor.whatever_happens(future.run_callbacks)
         queued_until = started_ns or request.sent_ns or time.monotonic_ns()
         telemetry.execute(
             events.REQUEST_EXECUTED,
@@ -170,19 +186,29 @@ class Reception:
         worker.spoke = True
         if stream == "stderr":
             worker.stderr_tail = (worker.stderr_tail + text)[-self._tail :]
-        self._supervisor.sink().stream(origin, stream, text)
+        self._show(lambda sink: sink.stream(origin, stream, text))
+
+    def _show(self, how: Callable[[OutputSink], None]) -> None:
+        try:
+            how(self._supervisor.sink())
+        except Exception:  # noqa: BLE001 - a closed stream of this process must not cost the worker its answer
+            if not self._deaf:
+                _LOG.exception("output of the pool %r cannot be shown", self._name)
+            self._deaf = True
 
     def read_pipe(self, worker: WorkerProcess, stream: str) -> bool:
         """Take in what waits in a pipe; whether there was something."""
         text = worker.read(stream)
         if text is None:
-            self._supervisor.pipe_ended(worker, stream)
+            # A call closed every descriptor: nothing can come from here any more.
+            self._supervisor.reactor.forget(worker.stdout if stream == "stdout" else worker.stderr)
             return False
         if text:
             self.output(worker, self._origin(worker, 0), stream, text)
         return bool(text)
 
-    def _drain_pipes(self, worker: WorkerProcess) -> None:
+    def drain_pipes(self, worker: WorkerProcess) -> None:
+        """Take in all that waits in a worker's pipes."""
         for stream in ("stdout", "stderr"):
             while self.read_pipe(worker, stream):
                 pass
@@ -202,10 +228,9 @@ class Reception:
             metadata.setdefault("worker_id", worker.worker_id)
             telemetry.execute(tuple(name), measurements, metadata)
 
-    def _tell_exception(self, worker: WorkerProcess, request: Request, error: RemoteError) -> None:
+    def _tell_exception(self, request: Request, error: RemoteError) -> None:
         record = error.record
         mapped = error.mapped
-        del worker
         telemetry.execute(
             events.PYTHON_EXCEPTION_MAPPED if mapped else events.PYTHON_EXCEPTION_UNMAPPED,
             {},
@@ -233,10 +258,6 @@ class Reception:
             return
         self._ready(worker)
 
-    def _initialized(self, worker: WorkerProcess) -> None:
-        worker.initializing = 0
-        self._ready(worker)
-
     def _ready(self, worker: WorkerProcess) -> None:
         supervisor = self._supervisor
         worker.ready_at = time.monotonic()
@@ -248,7 +269,7 @@ class Reception:
             )
             worker.started = True
             supervisor.act(supervisor.state.ready(worker.worker_id))
-            supervisor.changed()
+            supervisor.lifecycle.changed()
 
     def _break(self, reason: str) -> None:
         supervisor = self._supervisor
@@ -272,11 +293,22 @@ class Reception:
             pool=self._name,
         )
 
-    def tell_crash(self, worker: WorkerProcess) -> None:
-        """Emit what a death that nobody asked for looked like."""
+    def tell_death(self, worker: WorkerProcess, *, crashed: bool) -> None:
+        """Emit the end of a worker's life, and before that what it looked like if nobody asked for it."""
+        # One call, so that no other thread's events come between the two, nor the second before the first.
+        self._supervisor.soon(self._tell_death, worker, crashed)
+
+    def _tell_death(self, worker: WorkerProcess, crashed: bool) -> None:  # noqa: FBT001 - passed on as it is
+        if crashed:
+            self._tell_crash(worker)
+        # A life that never began has no end.
+        if worker.started:
+            self._tell_recycled(worker, "worker_died" if crashed else "manual")
+
+    def _tell_crash(self, worker: WorkerProcess) -> None:
         code = worker.ended.exit_code if worker.ended else None
         kind = classify(code)
-        self._supervisor.tell(
+        telemetry.execute(
             events.WORKER_CRASH,
             {},
             {
@@ -290,17 +322,19 @@ class Reception:
             },
         )
 
-    def tell_recycled(self, worker: WorkerProcess, reason: str) -> None:
-        """Emit the end of a worker's life; one that never began has none."""
-        if worker.started:
-            self._supervisor.tell(
-                events.WORKER_RECYCLED,
-                {},
-                {
-                    "worker_id": worker.worker_id,
-                    "pool": self._name,
-                    "reason": reason,
-                    "uptime_seconds": round(time.monotonic() - worker.ready_at, 3),
-                    "request_count": worker.request_count,
-                },
-            )
+    def _tell_recycled(self, worker: WorkerProcess, reason: str) -> None:
+        telemetry.execute(
+            events.WORKER_RECYCLED,
+            {},
+            {
+                "worker_id": worker.worker_id,
+                "pool": self._name,
+                "reason": reason,
+                "uptime_seconds": round(time.monotonic() - worker.ready_at, 3),
+                "request_count": worker.request_count,
+            },
+        )
+
+
+def _told(error: BaseException) -> str:
+    return f"{getattr(error, 'type_name', type(error).__name__)}: {describe(error)}"

@@ -222,8 +222,8 @@ class PoolState:
         """A worker whose last request was refused or bounced can be sent others."""
         worker = self.workers.get(worker_id)
         if worker is None or worker.phase is not Phase.SERVING or worker.hands or worker in self._idle:
-            return []
-        return list(self._fill(worker) if self.queue else self._rest(worker))
+            return self._feed_idle()
+        return [*(self._fill(worker) if self.queue else self._rest(worker)), *self._feed_idle()]
 
     # What happened to workers
 

@@ -1,28 +1,27 @@
-"""Does what `state` decides: writes to workers, reads their answers, starts, kills and buries them.
+"""Does what `state` decides: writes to workers, fetches their answers, settles futures.
 
-*Rule:* state changes under the lock, futures are settled outside of it, and callbacks of users run in this
-room's own thread alone, so that no lock of theirs can meet one of ours.
+*Rule:* state changes under the lock, futures are settled outside of it, and callbacks of users run in the
+reactor's thread alone, so that no lock of theirs can meet one of ours.
 
-*Rule:* whoever holds a worker's `attending` lock is the only one who reads its channel: the supervisor's thread,
+*Rule:* whoever holds a worker's `attending` lock is the only one who reads its channel: the reactor's thread,
 or a caller that waits for an answer and fetches it itself, which saves a change of thread on the way back.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
-import select
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from snakepit_nb import events, options, telemetry
-from snakepit_nb.errors.types import PoolBroken, PoolClosed, RequestTimeout
-from snakepit_nb.pool import loans, state
+from snakepit_nb.errors.types import PoolBroken, PoolClosed, PoolError, RequestTimeout
+from snakepit_nb.pool import actions, loans, state
 from snakepit_nb.pool.interrupts import Uninterrupted
-from snakepit_nb.pool.process import WorkerProcess
+from snakepit_nb.pool.lifecycle import Lifecycle
+from snakepit_nb.pool.reactor import Reactor
 from snakepit_nb.pool.reception import Reception
 from snakepit_nb.pool.restart import Intensity
 from snakepit_nb.wire import codec, messages
@@ -33,27 +32,15 @@ if TYPE_CHECKING:
 
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.output import OutputSink
+    from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.request import Request
 
 _LOG: Final = logging.getLogger(__name__)
 _NUDGE: Final = codec.encode(messages.Nudge())
-_STOP: Final = codec.encode(messages.Stop())
 _MANY: Final = 256
 _NAP: Final = 0.0005
 _FEW: Final = 64
 _TURN: Final = 256
-_DISARMED: Final = 0
-_ARMED: Final = select.EPOLLIN
-
-
-class WorkerFacts(NamedTuple):
-    """One worker as `%snakepit status` shows it: `state` is starting, idle, busy or stopping."""
-
-    worker_id: str
-    pid: int
-    state: str
-    request_count: int
-    uptime_seconds: float
 
 
 class Supervisor:
@@ -85,21 +72,28 @@ class Supervisor:
         self.sink = sink
         self.finished = threading.Event()
         self.stop_reason = "shutdown"
-        self._change = threading.Condition(self.lock)
-        self._options = chosen
-        self._preload = preload
+        self.options = chosen
+        self.reception = Reception(self)
+        self.lifecycle = Lifecycle(self, preload)
+        self.reactor = Reactor(name, between=self._pace, after=self.flush, fault=self._collapse)
+        self.later = self.reactor.later
+        self.at = self.reactor.at
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
-        self._reception = Reception(self)
-        self._jobs: deque[Callable[[], object]] = deque()
         self._outbox: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
-        self._timers: list[tuple[int, int, Callable[[], object]]] = []
-        self._timer_number = 0
-        self._drained = 0
-        self._watched: dict[int, tuple[WorkerProcess, str]] = {}
-        self._thread: threading.Thread | None = None
-        self._epoll: select.epoll | None = None
-        self._wake = -1
-        self._wake_lock = threading.RLock()
+        self._foreign = False
+        self._heard = 0
+        self._doers: dict[type, Callable[[Any], object]] = {
+            actions.Send: self._send,
+            actions.Settle: self._settle,
+            actions.Reclaim: self._reclaim,
+            actions.Start: self.lifecycle.start,
+            actions.Kill: lambda action: self.lifecycle.kill(action.worker_id),
+            actions.Stop: lambda action: self.lifecycle.stop(action.worker_id),
+            actions.Interrupt: lambda action: self.lifecycle.interrupt(action.worker_id),
+            actions.Saturated: self._tell_saturated,
+            actions.Finished: lambda _: self.later(self._finish),
+            actions.Broken: lambda _: self.lifecycle.changed(),
+        }
 
     # Called from any thread
 
@@ -114,7 +108,7 @@ class Supervisor:
         with Uninterrupted():
             with self.lock:
                 self.check_open()
-                if self._thread is None:
+                if not self.reactor.started:
                     self._run()
                 self.requests[number] = request
                 facts = {"pool": self.name, "command": request.command, "request_id": number}
@@ -122,7 +116,11 @@ class Supervisor:
                     (telemetry.execute, (events.REQUEST_QUEUED, {"queue_size": len(self.state.queue)}, facts))
                 )
                 if request.deadline_ns is not None:
-                    self.at(request.deadline_ns, lambda: self._end(number, "timeout"))
+                    self.at(
+                        request.deadline_ns,
+                        lambda: self._end(number, "timeout"),
+                        lambda: number in self.requests,
+                    )
                 self.act(self.state.submitted(number, alone=request.alone))
             self.flush()
 
@@ -132,7 +130,10 @@ class Supervisor:
         Raises:
             PoolClosed: the pool was shut down.
             PoolBroken: too many of its workers died.
+            PoolError: it belongs to the process that this one was forked from.
         """
+        if self._foreign:
+            raise _foreign_error(self.name)
         if self.state.broken is not None:
             raise PoolBroken(pool=self.name, reason=self.state.broken)
         if self.state.closing:
@@ -143,7 +144,7 @@ class Supervisor:
         with Uninterrupted():
             with self.lock:
                 self.check_open()
-                if self._thread is None:
+                if not self.reactor.started:
                     self._run()
                 self.act(self.state.started())
             self.flush()
@@ -151,7 +152,13 @@ class Supervisor:
     def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
         """Fetch answers of the future's worker in this thread, until it is done; at most `timeout` seconds."""
         request = self.requests.get(future.request_id)
-        worker = self.workers.get(request.worker_id) if request is not None else None
+        if request is None:
+            return
+        if self.reactor.here:
+            # The start and the death of workers wait for this very thread.
+            text = "a done-callback or a handler cannot wait for a result of its pool: submit what comes next"
+            raise PoolError(text, pool=self.name)
+        worker = self.workers.get(request.worker_id)
         if worker is None or self.state.queue:
             # With many on their way, one thread that takes in all of them is quicker than two that take turns.
             return
@@ -160,8 +167,8 @@ class Supervisor:
             if not worker.attending.acquire(blocking=False):
                 return
             try:
-                self._arm(worker, _DISARMED)
-                while not future.done() and worker.ended is None:
+                self.reactor.disarm(worker.channel_fd)
+                while not future.done() and worker.ended is None and request.worker_id == worker.worker_id:
                     found = worker.channel.spin(self._spin_ns)
                     if found is None:
                         left = None if until is None else until - time.monotonic()
@@ -175,12 +182,12 @@ class Supervisor:
                         found = worker.channel.receive()
                         if found is None:
                             continue
-                    self._reception.take(worker, found)
-            except EOFError:
-                pass
+                    self.reception.take(worker, found)
+            except Exception as error:  # noqa: BLE001 - the worker's fault, not the caller's
+                self._gave_up(worker, error)
             finally:
                 worker.attending.release()
-                self._arm(worker, _ARMED)
+                self.reactor.arm(worker.channel_fd)
 
     def cancel(self, future: PoolFuture[Any]) -> bool:
         """End a request, queued or running; whether it is cancelled now."""
@@ -196,13 +203,11 @@ class Supervisor:
 
     def interrupt(self, future: PoolFuture[Any]) -> None:
         """Raise KeyboardInterrupt in the worker that runs this request; nothing where none does."""
-        import signal  # noqa: PLC0415 - only when the user presses stop
-
-        with self.lock:
-            request = self.requests.get(future.request_id)
-            worker = self.workers.get(request.worker_id) if request is not None else None
-            if worker is not None:
-                worker.kill(signal.SIGINT)
+        with Uninterrupted():
+            with self.lock:
+                if future.request_id in self.requests:
+                    self.act(self.state.interrupted(future.request_id))
+            self.flush()
 
     def close(self, *, cancel_futures: bool) -> None:
         """Take no more requests; end the workers once the last one is answered."""
@@ -212,59 +217,52 @@ class Supervisor:
         """End everything now."""
         self._close(self.state.aborted)
 
-    def _close(self, decide: Callable[[], list[state.Action]]) -> None:
+    def _close(self, decide: Callable[[], list[actions.Action]]) -> None:
         with Uninterrupted():
             with self.lock:
-                if self._thread is None:
+                if not self.reactor.started:
                     self.state.closing = True
                     self.finished.set()
+                if self.finished.is_set():
                     return
                 self.act(decide())
             self.flush()
 
-    def workers_now(self) -> list[WorkerFacts]:
-        """The workers that there are, in the order of their slots."""
-        found = []
-        now = time.monotonic()
-        with self.lock:
-            for seen in sorted(self.state.workers.values(), key=lambda each: each.slot):
-                process = self.workers.get(seen.worker_id)
-                if process is None:
-                    continue
-                serving = seen.phase is state.Phase.SERVING
-                said = ("busy" if seen.hands else "idle") if serving else seen.phase.value
-                uptime = now - process.began
-                found.append(WorkerFacts(seen.worker_id, process.pid, said, process.request_count, uptime))
-        return found
+    def disown(self) -> None:
+        """Take no more requests once those that are here are done; in the reactor's thread, so at any moment."""
+        if self.reactor.started:
+            self.later(lambda: self.close(cancel_futures=False))
+
+    def abandon(self) -> None:
+        """In a child that the user forked: workers and requests are the parent's, and nothing here ends them."""
+        self._foreign = self.state.closing = True
+        self.lock = threading.RLock()
+        self.finished = threading.Event()
+        self.finished.set()
+        self._outbox.clear()
+        self.reactor.abandon()
+        workers, self.workers = self.workers, {}
+        for worker in workers.values():
+            worker.close()
+        requests, self.requests = self.requests, {}
+        for request in requests.values():
+            request.future.abandon(_foreign_error(self.name))
 
     # Doing what was decided; the lock is held
 
-    def act(self, actions: Iterable[state.Action]) -> None:
+    def act(self, decided: Iterable[actions.Action]) -> None:
         """Do these things, in order."""
-        for action in actions:
-            kind = type(action)
-            if kind is state.Send:
-                self._send(action.worker_id, action.request_id)  # type: ignore[union-attr]
-            elif kind is state.Settle:
-                self._settle(action)  # type: ignore[arg-type]
-            elif kind is state.Reclaim:
-                self._reclaim(action.worker_id, action.most)  # type: ignore[union-attr]
-            elif kind is state.Start:
-                self.later(lambda start=action: self._start(start))  # type: ignore[misc]
-            elif kind is state.Kill:
-                self._kill(action.worker_id)  # type: ignore[union-attr]
-            elif kind is state.Stop:
-                self._stop(action.worker_id)  # type: ignore[union-attr]
-            elif kind is state.Saturated:
-                self._tell_saturated()
-            elif kind is state.Finished:
-                self.later(self._finish)
-            elif kind is state.Broken:
-                self.changed()
+        doers = self._doers
+        for action in decided:
+            doers[type(action)](action)
 
     def tell(self, event: tuple[str, ...], measurements: dict[str, float], metadata: dict[str, object]) -> None:
         """Emit an event once the lock is free."""
         self._outbox.append((telemetry.execute, (event, measurements, metadata)))
+
+    def soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call this once the lock is free."""
+        self._outbox.append((call, arguments))
 
     def flush(self) -> None:
         """Do what had to wait for the lock to be free: emit events, settle futures. The lock is not held."""
@@ -276,26 +274,8 @@ class Supervisor:
                 return
             call(*arguments)
 
-    def later(self, job: Callable[[], object]) -> None:
-        """Have the supervisor's own thread do this."""
-        self._jobs.append(job)
-        self.wake()
-
-    def wake(self) -> None:
-        """Make the supervisor's thread look up."""
-        # Not the pool's lock: the end of an array, in any thread and under any lock, comes by here.
-        with self._wake_lock:
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
-
-    def at(self, when_ns: int, job: Callable[[], object]) -> None:
-        """Have the supervisor's own thread do this at a time of the monotonic clock; the lock is held."""
-        self._timer_number += 1
-        heapq.heappush(self._timers, (when_ns, self._timer_number, job))
-        if self._timers[0][1] == self._timer_number:
-            self.wake()
-
-    def _send(self, worker_id: str, number: int) -> None:
+    def _send(self, action: actions.Send) -> None:
+        worker_id, number = action
         worker = self.workers[worker_id]
         request = self.requests[number]
         function, arguments = request.function, request.arguments
@@ -305,20 +285,14 @@ class Supervisor:
         returns = self.store.take_returns(worker.peer)
         if returns:
             packet = codec.encode(messages.Release(codec.pack_leases(returns))) + packet
-        try:
-            if arguments.buffers:
-                for handle in handles_of(arguments.buffers):
-                    worker.introduce(self.store, handle.arena)
-            sent = worker.channel.send(packet)
-        except Exception as error:  # noqa: BLE001 - no room in the arena, or the worker is just dying
-            self._could_not_send(worker, request, error)
-            return
+        sent = self._write(worker, request, packet)
         if not sent:
             for lease in returns:
                 self.store.give_back(worker.peer, lease)
-            self.act(self.state.bounced(worker_id, number))
+            if sent is False:
+                self.state.bounced(worker_id, number)
+            self.later(lambda: self._resume(worker_id))
             return
-        worker.known.add(function.key)
         now = time.monotonic_ns()
         request.sent_ns = now
         request.worker_id = worker_id
@@ -330,13 +304,31 @@ class Supervisor:
             {"pool": self.name, "worker_id": worker_id, "command": request.command, "request_id": number},
         )
 
-    def _could_not_send(self, worker: WorkerProcess, request: Request, error: Exception) -> None:
-        del self.requests[request.number]
-        self.store.release(request.arguments.leases)
-        self._outbox.append((self._reception.settle, (request, None, error, "error", worker.worker_id, 0)))
-        self.act(self.state.answered(worker.worker_id, request.number, 0))
+    def _write(self, worker: WorkerProcess, request: Request, packet: bytes) -> bool | None:
+        """Write to a worker: whether it has the packet now, or None where the request itself is over."""
+        try:
+            if request.arguments.buffers:
+                for handle in handles_of(request.arguments.buffers):
+                    worker.introduce(self.store, handle.arena)
+            return worker.channel.send(packet)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # It closed its descriptors: what it is sent never arrives, and nor would its answers.
+            worker.kill()
+            return False
+        except Exception as error:  # noqa: BLE001 - there is no room in the arena, say
+            del self.requests[request.number]
+            self.store.release(request.arguments.leases)
+            self._outbox.append((self.reception.settle, (request, None, error, "error", worker.worker_id, 0)))
+            self.state.refused(worker.worker_id, request.number)
+            return None
 
-    def _settle(self, action: state.Settle) -> None:
+    def _resume(self, worker_id: str) -> None:
+        with self.lock:
+            self.act(self.state.resumed(worker_id))
+
+    def _settle(self, action: actions.Settle) -> None:
         request = self.requests.pop(action.request_id, None)
         if request is None:
             return
@@ -345,20 +337,21 @@ class Supervisor:
         error: Exception | None = None
         if action.outcome == "timeout":
             error = RequestTimeout(
-                seconds=request.timeout, command=request.command, request_id=request.number, pool=self.name
+                seconds=request.timeout or 0.0, command=request.command, request_id=request.number, pool=self.name
             )
         elif action.outcome == "broken":
             error = PoolBroken(pool=self.name, reason=self.state.broken or "")
         elif action.outcome == "crashed":
-            error = self._reception.crash_of(request, action.worker_id or "")
+            error = self.reception.crash_of(request, action.worker_id or "")
         worker_id = action.worker_id or request.worker_id
         run_ns = time.monotonic_ns() - request.sent_ns if request.sent_ns else 0
-        self._outbox.append((self._reception.settle, (request, None, error, action.outcome, worker_id, run_ns)))
+        self._outbox.append((self.reception.settle, (request, None, error, action.outcome, worker_id, run_ns)))
         worker = self.workers.get(worker_id)
         if worker is not None:
             worker.nudge(_NUDGE)
 
-    def _reclaim(self, worker_id: str, most: int) -> None:
+    def _reclaim(self, action: actions.Reclaim) -> None:
+        worker_id, most = action
         worker = self.workers.get(worker_id)
         if worker is None:
             return
@@ -375,36 +368,17 @@ class Supervisor:
                         if request is not None:
                             request.worker_id = ""
                             request.sent_ns = 0
-                    case messages.Define(key=key):
-                        worker.known.discard(key)
                     case messages.Release(leases):
                         for lease in codec.unpack_leases(leases):
                             self.store.give_back(worker.peer, lease)
                     case _:
                         pass
+        if taken:
+            # Whoever waits at this worker for one of them waits at the wrong place now.
+            worker.nudge(_NUDGE)
         self.act(self.state.reclaimed(worker_id, taken))
 
-    def _kill(self, worker_id: str) -> None:
-        worker = self.workers.get(worker_id)
-        if worker is not None:
-            worker.asked_to_end = True
-            worker.kill()
-
-    def _stop(self, worker_id: str) -> None:
-        worker = self.workers.get(worker_id)
-        if worker is None:
-            return
-        worker.asked_to_end = True
-        try:
-            sent = worker.channel.send(_STOP)
-        except OSError:
-            sent = False
-        if sent:
-            self.at(time.monotonic_ns() + int(self._options.stop_grace * 1e9), lambda: self._kill(worker_id))
-        else:
-            worker.kill()
-
-    def _tell_saturated(self) -> None:
+    def _tell_saturated(self, _: actions.Saturated) -> None:
         counts = self.state.counts()
         size = counts["queued"]
         self.tell(
@@ -426,7 +400,7 @@ class Supervisor:
         worker = self.workers.get(request.worker_id) if request is not None else None
         if worker is not None and worker.attending.acquire(blocking=False):
             try:
-                self._drain(worker)
+                self.drain(worker)
             finally:
                 worker.attending.release()
         with self.lock:
@@ -434,232 +408,74 @@ class Supervisor:
                 self.act(self.state.cancelled(number, outcome))
         self.flush()
 
-    # The supervisor's own thread
+    # Called by the reactor
 
     def _run(self) -> None:
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._loop, name=f"snakepit_nb {self.name}", daemon=True)
-        self._thread.start()
+        self.reactor.start()
         self.tell(
             events.POOL_STARTED,
             {},
             {"pool": self.name, "workers": self.state.max_workers, "profile": "process"},
         )
 
-    def _loop(self) -> None:
-        epoll = self._epoll
-        assert epoll is not None  # noqa: S101 - _run made it
-        while not self.finished.is_set():
-            if len(self.state.queue) > _MANY and self._drained < _FEW:
-                # The workers have enough in their sockets; answers come in faster by the dozen than one by one.
-                time.sleep(_NAP)
-            self._drained = 0
-            for fd, _ in epoll.poll(self._pause()):
-                if fd == self._wake:
-                    os.eventfd_read(fd)
-                    continue
-                found = self._watched.get(fd)
-                if found is not None:
-                    self._look(*found)
-            self._do_jobs()
-        with self._wake_lock:
-            os.close(self._wake)
-            self._wake = -1
-        with self.lock:
-            epoll.close()
-            self._epoll = None
+    def _pace(self) -> None:
+        if len(self.state.queue) > _MANY and self._heard < _FEW:
+            # The workers have enough in their sockets; answers come in faster by the dozen than one by one.
+            time.sleep(_NAP)
+        self._heard = 0
 
-    def _pause(self) -> float | None:
-        if self._jobs:
-            return 0.0
-        timers = self._timers
-        return max(0.0, (timers[0][0] - time.monotonic_ns()) / 1e9) if timers else None
+    def watch(self, worker: WorkerProcess) -> None:
+        """Hear what a worker says and writes, and of its death."""
+        watch = self.reactor.watch
+        watch(worker.channel_fd, lambda: self._listen(worker))
+        watch(worker.stdout, lambda: self.reception.read_pipe(worker, "stdout"))
+        watch(worker.stderr, lambda: self.reception.read_pipe(worker, "stderr"))
+        watch(worker.obituary, lambda: self.lifecycle.bury(worker))
 
-    def _do_jobs(self) -> None:
-        now = time.monotonic_ns()
-        while self._timers and self._timers[0][0] <= now:
-            with self.lock:
-                job = heapq.heappop(self._timers)[2]
-            self._jobs.append(job)
-        for _ in range(len(self._jobs)):
-            job = self._jobs.popleft()
+    def forget(self, worker: WorkerProcess) -> None:
+        """Hear nothing of a worker any more."""
+        for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
+            self.reactor.forget(fd)
+
+    def _listen(self, worker: WorkerProcess) -> None:
+        if worker.attending.acquire(blocking=False):
             try:
-                job()
-            except Exception:
-                _LOG.exception("a job of the pool %r failed", self.name)
-            self.flush()
+                self.drain(worker)
+            finally:
+                worker.attending.release()
 
-    def _look(self, worker: WorkerProcess, what: str) -> None:
-        if what == "channel":
-            if worker.attending.acquire(blocking=False):
-                try:
-                    self._drain(worker)
-                finally:
-                    worker.attending.release()
-        elif what == "obituary":
-            self._bury(worker)
-        else:
-            self._reception.read_pipe(worker, what)
-        self.flush()
-
-    def _drain(self, worker: WorkerProcess) -> bool:
-        """Take in what the worker has said so far; whether there may be more. `attending` is held."""
+    def drain(self, worker: WorkerProcess) -> bool:
+        """Take in some of what the worker has said; whether there may be more. `attending` is held."""
         try:
             for _ in range(_TURN):  # and no more: a chatty worker must not keep the others from being heard
                 found = worker.channel.receive()
                 if found is None:
                     return False
-                self._drained += 1
-                self._reception.take(worker, found)
-        except (EOFError, OSError):
-            return False
-        except Exception as error:  # noqa: BLE001 - a worker that breaks the protocol is of no more use
-            _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)  # noqa: TRY400 - the trace is ours, the fault is not
-            worker.kill()
+                self._heard += 1
+                self.reception.take(worker, found)
+        except Exception as error:  # noqa: BLE001 - the worker's fault, not this thread's
+            self._gave_up(worker, error)
             return False
         return True
 
-    def _arm(self, worker: WorkerProcess, mask: int) -> None:
-        """Let the supervisor's thread watch the worker's channel, or not while somebody attends to it."""
-        if self._epoll is not None and not worker.closed:
-            try:
-                self._epoll.modify(worker.channel.sock.fileno(), mask)
-            except (OSError, ValueError):
-                return
-
-    # Births and deaths, in the supervisor's own thread
-
-    def _start(self, start: state.Start) -> None:
-        try:
-            worker = WorkerProcess(start.worker_id, self.name, self.store, self._preload, self._options)
-        except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
-            with self.lock:
-                self.act(self.state.died(start.worker_id, [], time.monotonic()))
-                self.act(self.state.broke(f"a worker cannot be started: {error}"))
-            return
-        loans.watch(worker.peer, self._give_back_to(worker))
-        epoll = self._epoll
-        assert epoll is not None  # noqa: S101 - this thread runs because _run made it
-        with self.lock:
-            self.workers[start.worker_id] = worker
-            for fd, what in (
-                (worker.channel.sock.fileno(), "channel"),
-                (worker.stdout, "stdout"),
-                (worker.stderr, "stderr"),
-                (worker.obituary, "obituary"),
-            ):
-                self._watched[fd] = (worker, what)
-                epoll.register(fd, _ARMED)
-            if start.worker_id not in self.state.workers or self.state.workers[start.worker_id].phase in {
-                state.Phase.KILLED,
-                state.Phase.STOPPING,
-            }:
-                self._kill(start.worker_id)
-            deadline = time.monotonic_ns() + int(self._options.start_timeout * 1e9)
-            self.at(deadline, lambda: self._start_overdue(worker))
-
-    def _start_overdue(self, worker: WorkerProcess) -> None:
-        with self.lock:
-            seen = self.state.workers.get(worker.worker_id)
-            if seen is not None and seen.phase is state.Phase.STARTING and worker.ended is None:
-                worker.kill()
-
-    def _give_back_to(self, worker: WorkerProcess) -> Callable[[], None]:
-        return lambda: self.later(lambda: self._send_returns(worker))
-
-    def _send_returns(self, worker: WorkerProcess) -> None:
-        with self.lock:
-            if worker.ended is not None:
-                return
-            leases = self.store.take_returns(worker.peer)
-            if leases and not worker.channel.send(codec.encode(messages.Release(codec.pack_leases(leases)))):
-                for lease in leases:
-                    self.store.give_back(worker.peer, lease)
-
-    def _bury(self, worker: WorkerProcess) -> None:
-        """A worker is gone: hear its last words, say what became of its requests, replace it."""
-        worker.ended = worker.read_obituary()
-        worker.nudge(_NUDGE)
-        with worker.attending:
-            while self._drain(worker):
-                pass
-        for stream in ("stdout", "stderr"):
-            while self._reception.read_pipe(worker, stream):
-                pass
-        loans.unwatch(worker.peer)
-        with self.lock:
-            for fd in [fd for fd, (each, _) in self._watched.items() if each is worker]:
-                del self._watched[fd]
-                self._epoll_forget(fd)
-            unclaimed: list[int] = []
-            while (packet := worker.unclaimed()) is not None:
-                for message in worker.channel.own(packet):
-                    if type(message) is messages.Call:
-                        unclaimed.append(message.request_id)
-            for number in unclaimed:
-                request = self.requests.get(number)
-                if request is not None:
-                    request.worker_id = ""
-                    request.sent_ns = 0
-            crashed = not worker.asked_to_end
-            if crashed:
-                self._reception.tell_crash(worker)
-            if not self.state.closing or crashed:
-                self._reception.tell_recycled(worker, "worker_died" if crashed else "manual")
-            self.act(self.state.died(worker.worker_id, unclaimed, time.monotonic()))
-            del self.workers[worker.worker_id]
-            kept = {
-                lease
-                for request in self.requests.values()
-                if not request.worker_id
-                for lease in request.arguments.leases
-            }
-            self.store.hand(kept, "")
-            self.store.forget(worker.peer)
-            if worker.arena:
-                for other in self.workers.values():
-                    self._dismiss(other, worker.arena)
-                self.store.detach(worker.arena)
-            worker.close()
-
     @staticmethod
-    def _dismiss(other: WorkerProcess, arena: str) -> None:
-        try:
-            other.lane.dismiss(arena)
-        except OSError:
-            return
+    def _gave_up(worker: WorkerProcess, error: Exception) -> None:
+        """A worker that is gone is buried soon; one that breaks the protocol is of no more use."""
+        if not isinstance(error, (EOFError, OSError)):
+            _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)
+            worker.kill()
 
-    def pipe_ended(self, worker: WorkerProcess, stream: str) -> None:
-        """Nothing can come from this pipe any more (a call closed every descriptor): stop watching it."""
-        fd = worker.stdout if stream == "stdout" else worker.stderr
-        if self._watched.pop(fd, None) is not None:
-            self._epoll_forget(fd)
-
-    def changed(self) -> None:
-        """Tell those who wait for workers to be ready that one is, or that none will be."""
-        with self._change:
-            self._change.notify_all()
-
-    def wait_ready(self, timeout: float | None) -> bool:
-        """Wait until every worker serves; False after `timeout` seconds, or where the pool broke."""
-
-        def settled() -> bool:
-            phases = [worker.phase for worker in self.state.workers.values()]
-            serving = phases.count(state.Phase.SERVING)
-            return self.state.broken is not None or self.state.closing or serving >= self.state.max_workers
-
-        with self._change:
-            done = self._change.wait_for(settled, timeout)
-        return done and self.state.broken is None and not self.state.closing
-
-    def _epoll_forget(self, fd: int) -> None:
-        if self._epoll is not None:
-            try:
-                self._epoll.unregister(fd)
-            except (OSError, ValueError):
-                return
+    def _collapse(self, error: BaseException) -> None:
+        """The pool's own machinery failed: rather than wait for ever, all that wait hear of it."""
+        with self.lock:
+            self.act(self.state.broke(f"its supervision failed: {error!r}"))
+            for worker in self.workers.values():
+                self.forget(worker)
+                worker.kill()
+                worker.close()
+            self.workers.clear()
+            self.state.workers.clear()
+        self.flush()
 
     def _finish(self) -> None:
         with self.lock:
@@ -668,4 +484,10 @@ class Supervisor:
             reason = "broken" if self.state.broken is not None else self.stop_reason
             self.tell(events.POOL_STOPPED, {}, {"pool": self.name, "reason": reason})
         self.flush()
+        self.reactor.stop()
         self.finished.set()
+
+
+def _foreign_error(pool: str) -> PoolError:
+    text = f"pool {pool!r} belongs to the process that this one was forked from; make a new Pool here"
+    return PoolError(text, pool=pool)

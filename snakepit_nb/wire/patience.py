@@ -1,7 +1,8 @@
 """Whether a waiting side polls or sleeps: pure, from how its last polls went.
 
-Polling answers faster than sleeping while each side has a core of its own. Where both share one, or others want
-it too, polling only keeps the peer from answering; then a poll takes much longer than the processor time it got.
+Polling answers faster than sleeping while each side has a core of its own. Where both share one, or others
+want it too, polling only keeps the peer from answering; then a poll takes much longer than the processor time
+that it got.
 
 *Rule:* one such poll says nothing (the system takes a few milliseconds to part two busy processes); a row of
 them ends polling for a while, and each further row for a longer while.

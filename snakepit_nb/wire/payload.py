@@ -18,6 +18,7 @@ import numpy as np
 
 from snakepit_nb.arrays.handle import ArrayHandle, from_fields
 from snakepit_nb.errors.types import ProtocolError
+from snakepit_nb.wire import classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -170,8 +171,11 @@ def unpack(
     peer: str,
     mode: Mode = "copy_on_write",
     request_id: int | None = None,
+    keep_classes: bool = False,
 ) -> object:
     """Undo `pack` on the other side; shared arrays are mapped in `mode`.
+
+    With `keep_classes`, a class that travels by value and that this process knows already is left as it is.
 
     Raises:
         ProtocolError: the handles are not what `pack` writes.
@@ -183,12 +187,13 @@ def unpack(
         >>> unpack(Packed(pickle.dumps(1), b"", ()), Store("worker", None), peer="kernel")
         1
     """
+    load = classes.loads if keep_classes else pickle.loads
     if not packed.buffers:
-        return pickle.loads(packed.data)  # noqa: S301 - only a peer that inherited its socket can send it
+        return load(packed.data)
     arrays = [
         store.import_(handle, peer=peer, mode=mode, request_id=request_id) for handle in handles_of(packed.buffers)
     ]
-    return pickle.loads(packed.data, buffers=arrays)  # noqa: S301 - as above
+    return load(packed.data, buffers=arrays)
 
 
 def handles_of(buffers: bytes) -> list[ArrayHandle]:

@@ -8,33 +8,38 @@ on its way before its answer is.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import signal
-import socket
 import sys
 import time
 import traceback
-import types
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from snakepit_nb import options, telemetry
+from snakepit_nb import events, options, telemetry
 from snakepit_nb.arrays import arena
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.errors import pack_exception
 from snakepit_nb.errors.types import ArrayError, CaptureError, ProtocolError
 from snakepit_nb.wire import codec, messages, travel
 from snakepit_nb.wire.channel import Channel
+from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.payload import Packed, pack, unpack
 from snakepit_nb.worker import namespace, shell
 from snakepit_nb.worker.streams import LiveStreams
 
 if TYPE_CHECKING:
+    import socket
+    import types
     from collections.abc import Callable, Mapping
 
 KERNEL: Final = "kernel"
+_EVENTS: Final = 500
+_PYPLOT: Final = "matplotlib.pyplot"
 _NONE: Final = pickle.dumps(None, 5)
 _FORWARD: Final = "snakepit_nb.worker.forward"
 EXIT_CHANNEL_LOST: Final = 75
@@ -50,15 +55,19 @@ class Worker:
         chosen = options.current()
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
         self._store = Store(
-            "worker", arena.from_options(), inline_bytes=chosen.inline_bytes, on_unknown=lambda: self._lane.update(self._store)
+            "worker",
+            arena.from_options(),
+            inline_bytes=chosen.inline_bytes,
+            on_unknown=lambda: self._lane.update(self._store),
         )
         self._channel = Channel(sock, self._store, KERNEL)
         self._channel.peer_arena = str(spec["arena"])
         self._functions: dict[bytes, Callable[..., object] | Packed] = {}
+        self._kept = Kept(chosen.ahead + 2)  # the call that runs, and an initializer, are on their way too
         self._request_id = 0
-        self._pid = os.getpid()
         self._running = False
-        self._events: list[tuple[object, object, object]] = []
+        self._forked = False
+        self._events: deque[tuple[object, object, object]] = deque()
         self._streams: LiveStreams | None = None
 
     def greet(self) -> None:
@@ -75,6 +84,7 @@ class Worker:
         shell.install(self._send_display, self._streams.flush)
         telemetry.attach_prefix(_FORWARD, (), self._note_event)
         signal.signal(signal.SIGINT, self._interrupted)
+        os.register_at_fork(after_in_child=self._abandon)
         channel = self._channel
         while True:
             found = channel.spin(self._spin_ns)
@@ -93,7 +103,10 @@ class Worker:
         """Take a message that is not a call; False ends the worker."""
         match message:
             case messages.Define(key, function, buffers):
-                self._functions[key] = Packed(function, buffers, ())
+                if key not in self._functions:
+                    self._functions[key] = Packed(function, buffers, ())
+                for dropped in self._kept.used(key, len(function)):
+                    del self._functions[dropped]
             case messages.Release(leases):
                 self._store.release(codec.unpack_leases(leases))
             case messages.Stop():
@@ -106,6 +119,8 @@ class Worker:
     def _call(self, call: messages.Call) -> None:
         request_id = self._request_id = call.request_id
         started = time.monotonic_ns()
+        if call.key in self._kept:
+            self._kept.move_to_end(call.key)
         data, buffers, leases = _NONE, b"", ()
         error: BaseException | None = None
         try:
@@ -113,6 +128,8 @@ class Worker:
             try:
                 self._running = True
                 value = self._run(call)
+                if _PYPLOT in sys.modules:
+                    shell.after_cell()
             finally:
                 self._running = False
             if value is not None:
@@ -121,6 +138,8 @@ class Worker:
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a call are answers too
             self._running = False
             error = raised
+        if self._forked:
+            _leave(error)
         ended = time.monotonic_ns()
         if error is None:
             answer = codec.encode_value(request_id, started, ended, data, buffers)
@@ -129,6 +148,12 @@ class Worker:
             # The traceback holds the frames of the call and with them its arrays, which are only lent.
             traceback.clear_frames(error.__traceback__)
             error = None
+            if _PYPLOT in sys.modules:
+                # What a failed call left open would surface below a later one.
+                with contextlib.suppress(Exception):
+                    shell.after_cell(show=False)
+        if call.key not in self._kept:
+            self._functions.pop(call.key, None)
         if namespace.left_over():
             namespace.release()
         if self._streams is not None:
@@ -172,13 +197,29 @@ class Worker:
     def _before_answer(self, request_id: int) -> bytes:
         """What has to be with the kernel before the answer: events, and the leases that ended."""
         parts: list[messages.Message] = []
-        if self._events:
-            batch, self._events = self._events, []
-            parts.append(messages.Events(request_id, json.dumps(batch, default=str).encode()))
+        while self._events:
+            parts.append(messages.Events(request_id, self._batch()))
         leases = self._store.take_returns(KERNEL)
         if leases:
             parts.append(messages.Release(codec.pack_leases(leases)))
         return codec.encode_all(parts) if parts else b""
+
+    def _batch(self) -> bytes:
+        """The next events as JSON; one that cannot be written so is dropped, and that is told."""
+        texts = []
+        dropped = 0
+        while self._events and len(texts) < _EVENTS:
+            try:
+                event = self._events.popleft()
+                texts.append(json.dumps(event, default=str))
+            except IndexError:
+                break  # another thread took it
+            except (TypeError, ValueError):
+                dropped += 1
+        if dropped:
+            told = (events.TELEMETRY_DROPPED, {"count": 1, "dropped": dropped}, {"queue": "worker"})
+            texts.append(json.dumps(told))
+        return f"[{','.join(texts)}]".encode()
 
     def _when_idle(self) -> None:
         self._lane.update(self._store)
@@ -200,16 +241,38 @@ class Worker:
         metadata: Mapping[str, object],
         _config: object,
     ) -> None:
-        if os.getpid() != self._pid:
+        if self._forked:
             return  # a process that a call forked inherits this handler, and not the right to our socket
         if self._request_id and "request_id" not in metadata:
             metadata = {**metadata, "request_id": self._request_id}
         self._events.append((event, dict(measurements), dict(metadata)))
+        if len(self._events) >= _EVENTS:
+            self._channel.send(codec.encode(messages.Events(self._request_id, self._batch())), wait=True)
+
+    def _abandon(self) -> None:
+        """In a process that a call forked: the conversation with the kernel is its parent's."""
+        self._forked = True
+        self._channel.close()
+        self._lane.close()
 
     def _interrupted(self, _signal: int, _frame: types.FrameType | None) -> None:
         if self._running:
             self._running = False
             raise KeyboardInterrupt
+
+
+def _leave(error: BaseException | None) -> NoReturn:
+    """End a process that a call forked, and that came back from the call as if it were the worker."""
+    status = 0
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        status = 1
+        traceback.print_exception(error)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> int:
@@ -225,10 +288,8 @@ def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -
         worker = Worker(spec, sock, lane)
         worker.greet()
     except Exception as error:  # noqa: BLE001 - told to the kernel, whatever it is
-        try:
+        with contextlib.suppress(OSError):
             sock.send(codec.encode(messages.Broken(pack_exception(error))))
-        except OSError:
-            pass
         return 1
     try:
         worker.serve()

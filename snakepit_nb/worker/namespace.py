@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import contextvars
 import importlib
+import io
 import linecache
 import sys
 import types
@@ -53,6 +54,7 @@ class CellResult:
         last_bundle: `{"data": …, "metadata": …}` of a last value that only the worker can show: a figure,
             whose value travels too, or a value that cannot travel, and `last` is None.
         left_behind: The outputs that cannot travel.
+        deleted: Which of the cell's `deletes` are gone.
     """
 
     values: dict[str, object]
@@ -60,6 +62,7 @@ class CellResult:
     has_last: bool
     last_bundle: Mapping[str, object] | None
     left_behind: tuple[LeftBehind, ...]
+    deleted: tuple[str, ...] = ()
 
     def shed(self, why_not: Callable[[object], str | None]) -> CellResult:
         """The same result without what cannot travel.
@@ -78,12 +81,12 @@ class CellResult:
             reason = why_not(value)
             if reason is None:
                 values[name] = value
-            else:
+            elif not (isinstance(value, io.IOBase) and value.closed):  # what `with open(…) as file` leaves
                 left.append(LeftBehind(name, _type_name(value), reason))
         last, bundle = self.last, self.last_bundle
         if self.has_last and last is not None and why_not(last) is not None:
             last, bundle = None, bundle or shell.format_bundle(last)
-        return CellResult(values, last, self.has_last, bundle, tuple(left))
+        return CellResult(values, last, self.has_last, bundle, tuple(left), self.deleted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Cell:
     r"""A cell as the kernel submits it: a function of its inputs that can be pickled and called many times.
 
     Attributes:
-        source: The body as Python, padded so that its line numbers are the notebook's.
+        source: The body as Python.
         filename: What tracebacks call it, `<In [7]>`.
         modules: (name, module) pairs that are imported first. As with `import a.b`, the name `a` for the
             module `a.b` binds `a`; any other name binds the module itself.
@@ -100,6 +103,10 @@ class Cell:
             an error.
         show_last: Whether the last expression's value is wanted.
         name: What the user calls the cell.
+        header: The lines of the notebook's cell above the body: they count, and tracebacks show them.
+        rebinds: Inputs that are outputs only where the cell binds them anew; otherwise the notebook's own
+            value stays, in place of a copy of it.
+        deletes: Names that the cell may delete.
 
     Example:
         >>> cell = Cell("y = x * 2\ny + 1", "<In [1]>", (), (("y", "y"),), True, True, None)
@@ -115,6 +122,9 @@ class Cell:
     optional_outputs: bool
     show_last: bool
     name: str | None
+    header: str = ""
+    rebinds: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
 
     def __call__(self, inputs: Mapping[str, object]) -> CellResult:
         """Runs the cell in a fresh `__main__` that holds `inputs`.
@@ -126,20 +136,25 @@ class Cell:
             BaseException: Whatever the cell raises, `SystemExit` and `KeyboardInterrupt` included, as it is.
         """
         global _over  # noqa: PLW0603 - the process has one __main__, and until release() what is left of it
-        program = _compile(self.source, self.filename, self.show_last)
+        program = _compile(self.source, self.filename, self.show_last, self.header)
         linecache.cache[self.filename] = program.lines
         main = types.ModuleType("__main__")
         namespace = vars(main)
         namespace["__builtins__"] = builtins
         namespace.update(inputs)
+        behind: dict[str, object] = {name: namespace.pop(name) for name in self.rebinds if name in inputs}
+        if behind:
+            # Found where builtins are, after the cell's own names: a name that is among those at the end was
+            # bound by the cell, in whatever way.
+            namespace["__builtins__"] = behind = {**vars(builtins), **behind}
         before = (sys.modules.get("__main__"), sys.stdout, sys.stderr)
         sys.modules["__main__"] = main
-        _over = _Over(namespace, tuple(_lent(inputs.values())))
+        _over = _Over(namespace, behind, tuple(_lent(inputs.values())))
         del inputs
         show = True
         try:
             # In a copy of the context, so that what a cell sets there (numpy.errstate, decimal) ends with it.
-            return contextvars.copy_context().run(self._run, program, namespace)
+            return contextvars.copy_context().run(self._run, program, namespace, behind)
         except (KeyboardInterrupt, SystemExit):
             show = False
             raise
@@ -149,11 +164,17 @@ class Cell:
             finally:
                 _put_back(*before)
 
-    def _run(self, program: _Program, namespace: dict[str, object]) -> CellResult:
+    def _run(self, program: _Program, namespace: dict[str, object], behind: Mapping[str, object]) -> CellResult:
         self._import_modules(namespace)
         last = _await(program, namespace) if program.awaits else _execute(program, namespace)
         has_last = program.last is not None
-        return CellResult(self._collect(namespace), last, has_last, shell.own_bundle(last), ())
+        values = self._collect(namespace)
+        for name in self.rebinds:
+            if name in behind:
+                # Functions that the cell made travel with the globals that they use.
+                namespace.setdefault(name, behind[name])
+        deleted = tuple(name for name in self.deletes if name not in namespace)
+        return CellResult(values, last, has_last, shell.own_bundle(last), (), deleted)
 
     def _import_modules(self, namespace: dict[str, object]) -> None:
         for alias, name in self.modules:
@@ -201,6 +222,7 @@ def release() -> None:
     if over is None or _is_running(over.namespace):
         return
     over.namespace.clear()
+    over.behind.clear()
     if any(reference() is not None for reference in over.lent):
         import gc  # noqa: PLC0415 - a builtin module, needed here and rarely
 
@@ -208,9 +230,10 @@ def release() -> None:
 
 
 class _Over(NamedTuple):
-    """What is left of a cell: its namespace, and the inputs that are on loan."""
+    """What is left of a cell: its namespace, what was put behind it, and the inputs that are on loan."""
 
     namespace: dict[str, object]
+    behind: dict[str, object]
     lent: tuple[weakref.ref[object], ...]
 
 
@@ -224,16 +247,18 @@ class _Program(NamedTuple):
 
 
 @lru_cache(maxsize=_CACHED_CELLS)
-def _compile(source: str, filename: str, show_last: bool) -> _Program:  # noqa: FBT001 - as the cache keys it
+def _compile(source: str, filename: str, show_last: bool, header: str) -> _Program:  # noqa: FBT001 - as the cache keys it
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    above = header.count("\n") + 1 if header else 0
+    tree = compile("\n" * above + source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
     last: CodeType | None = None
     if show_last and tree.body and isinstance(tree.body[-1], ast.Expr):
         expression = ast.Expression(tree.body.pop().value)
         last = compile(expression, filename, "eval", flags, dont_inherit=True)
     body = compile(tree, filename, "exec", flags, dont_inherit=True)
     # Not splitlines(), which breaks at form feeds and the like where Python's line numbers do not.
-    lines = [line + "\n" for line in source.split("\n")]
+    shown = f"{header}\n{source}" if header else source
+    lines = [line + "\n" for line in shown.rstrip("\n").split("\n")]
     awaits = any(code.co_flags & CO_COROUTINE for code in (body, last) if code is not None)
     return _Program(body, last, awaits, (len(source), None, lines, filename))
 

@@ -74,27 +74,43 @@ class Nursery:
         try:
             missing = _preload(spec["preload"])
             if missing:
-                self._sock.send(json.dumps({"error": missing}).encode())
+                self._refuse(missing)
             else:
                 self._fork(spec, fds)
+        except (OSError, IndexError) as error:
+            # No process or descriptor is left for one more worker; the others live on.
+            self._refuse(f"no worker can be forked: {error}")
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
     def _fork(self, spec: Mapping[str, object], fds: Sequence[int]) -> None:
+        obituary = os.dup(fds[4])
         # The child must not run a handler of ours between the fork and its own set-up.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(spec, fds)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        self._obituaries[pid] = os.dup(fds[4])
-        pidfd = os.pidfd_open(pid)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_worker(spec, [*fds, obituary])
+        except OSError:
+            os.close(obituary)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        self._obituaries[pid] = obituary
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            _kill_group(pid)
+            raise
         try:
             socket.send_fds(self._sock, [json.dumps({"pid": pid}).encode()], [pidfd])
         finally:
             os.close(pidfd)
+
+    def _refuse(self, reason: str) -> None:
+        self._sock.send(json.dumps({"error": reason}).encode())
 
     def _become_worker(self, spec: Mapping[str, object], fds: Sequence[int]) -> NoReturn:
         status = 1
@@ -102,7 +118,8 @@ class Nursery:
             os.setsid()
             _die_with(os.getppid())
             signal.set_wakeup_fd(-1)
-            for fd in (self._sock.fileno(), self._wake, self._wake_write, fds[4], *self._obituaries.values()):
+            inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[4:])
+            for fd in (*inherited, *self._obituaries.values()):
                 os.close(fd)
             self._sock.detach()
             for number in (signal.SIGCHLD, signal.SIGTERM):

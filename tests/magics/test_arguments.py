@@ -52,15 +52,18 @@ def test_the_long_forms_are_the_short_ones() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "-i a,b", "-i a, b", "-i a , b", "-i a ,b", "-ia,b", "-i=a,b", "-i= a, b", "--input=a,b", "-i a,b,", "-i a -i b",
-        "-i a,b -i a", "-i a,a,b", "-i 'a, b'", '-i "a","b"', "-i a,b # and why",
+        "-i a,b", "-i a, b", "-i a , b", "-i a ,b", "-ia,b", "-i=a,b", "-i= a, b", "--input=a,b", "-i a,b,",
+        "-i a -i b", "-i a,b -i a", "-i a,a,b", "-i 'a, b'", '-i "a","b"', "-i a,b # and why",
     ],
 )  # fmt: skip
 def test_a_list_of_names_may_be_written_in_many_ways(line: str) -> None:
     assert parse_cell(line) == CellOptions(inputs=("a", "b"))
 
 
-@pytest.mark.parametrize("line", ["-o y=x", "-o 'y = x'", "-o y = x", "-o y =x", "-o y= x", "-oy=x", "-o=y=x", "--output=y=x", "-o y=x,"])
+@pytest.mark.parametrize(
+    "line",
+    ["-o y=x", "-o 'y = x'", "-o y = x", "-o y =x", "-o y= x", "-oy=x", "-o=y=x", "--output=y=x", "-o y=x,"],
+)
 def test_a_renamed_output_may_be_written_in_many_ways(line: str) -> None:
     assert parse_cell(line) == CellOptions(outputs=(Output("y", "x"),))
 
@@ -84,7 +87,9 @@ def test_one_value_may_come_back_under_two_names() -> None:
 
 
 def test_inout_may_repeat_a_name_of_i_or_o() -> None:
-    assert parse_cell("-i x -o x --inout x") == CellOptions(inputs=("x",), outputs=(Output("x", "x"),), inout=("x",))
+    assert parse_cell("-i x -o x --inout x") == CellOptions(
+        inputs=("x",), outputs=(Output("x", "x"),), inout=("x",)
+    )
 
 
 def test_names_are_any_that_python_takes_and_in_the_form_that_python_keeps() -> None:
@@ -110,6 +115,8 @@ def test_a_hash_within_a_word_or_quotes_is_no_comment() -> None:
         ("-t -b", "-t takes a number of seconds above zero, got nothing"),
         ("-t 1 -t 2", "-t is given twice in %%snakepit; keep one of them"),
         ("-i", "-i takes names, as in -i a,b, got nothing"),
+        ("-i= -b", "-i takes names, got nothing; for none at all write -i ''"),
+        ("-i ,b", "-i takes names joined by single commas, got ',b'"),
         ("-i a,,b", "-i takes names joined by single commas, got 'a,,b'"),
         ("-i ,", "-i takes names joined by single commas, got ','"),
         ("-i 1x", "-i takes names, as in -i a,b, got '1x'"),
@@ -123,7 +130,10 @@ def test_a_hash_within_a_word_or_quotes_is_no_comment() -> None:
         ("-o a -o a=y", "-o gives a two values, a and y; keep one of them"),
         ("--inout a -o a=y", "--inout a and -o a=y both set a; keep one of them"),
         ("--no-capture -i a", "--no-capture gives the cell nothing, -i gives it a; leave one of them out"),
-        ("--no-capture --inout a", "--no-capture gives the cell nothing, --inout gives it a; leave one of them out"),
+        (
+            "--no-capture --inout a",
+            "--no-capture gives the cell nothing, --inout gives it a; leave one of them out",
+        ),
         ("-n ''", "-n takes a name to call the job, got ''"),
         ("-n", "-n takes a name, got nothing"),
         ("--bg=yes", "-b takes no value; leave out what follows its ="),
@@ -157,10 +167,22 @@ def test_names_where_a_pool_stands_are_told_where_they_belong() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--map x in xs", "--all", "--session s", "--readonly", "--copy", "--retry 2", "--gpu", "--gpu=1", "--progress", "--no-progress", "--engine dask"],
+    [
+        "--map x in xs",
+        "--all",
+        "--session s",
+        "--readonly",
+        "--copy",
+        "--retry 2",
+        "--gpu",
+        "--gpu=1",
+        "--progress",
+        "--no-progress",
+        "--engine dask",
+    ],
 )
 def test_an_option_of_a_later_version_is_not_called_unknown(line: str) -> None:
-    option = line.split()[0].partition("=")[0]
+    option = line.split(maxsplit=1)[0].partition("=")[0]
     assert refusal(line) == f"{option} is not available yet in this version of %%snakepit"
 
 
@@ -175,7 +197,9 @@ def test_one_line_leaves_nothing_behind_for_the_next() -> None:
     assert parse_cell("") == CellOptions()
 
 
-IDENTIFIERS = st.text("abcxyz_éπ9", min_size=1, max_size=6).filter(lambda s: s.isidentifier() and not keyword.iskeyword(s))
+IDENTIFIERS = st.text("abcxyz_éπ9", min_size=1, max_size=6).filter(
+    lambda s: s.isidentifier() and not keyword.iskeyword(s)
+)
 SPACES = st.sampled_from(["", " ", "  ", "\t"])
 
 
@@ -216,7 +240,21 @@ def test_a_subcommand_is_read_with_its_arguments(line: str, command: LineCommand
     assert parse_line(line) == command
 
 
-@pytest.mark.parametrize("line", ["x", "x.sum() + 1", "-x", "(status)", "status.code", "start(3)", "await f()", "'a b'", "f(\"x\") # why", "[i for i in x]"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x",
+        "x.sum() + 1",
+        "-x",
+        "(status)",
+        "status.code",
+        "start(3)",
+        "await f()",
+        "'a b'",
+        'f("x") # why',
+        "[i for i in x]",
+    ],
+)
 def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
     assert parse_line(f" {line} ") == LineCommand("expression", expression=line)
 
@@ -235,10 +273,28 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
         ("stop a --all", "%snakepit stop takes a pool or --all, got a and --all; keep one of them"),
         ("stop --al", "%snakepit stop has no option --al; did you mean --all?"),
         ("status --all", "%snakepit status has no option --all; it has none"),
-        ("jobs", "%snakepit jobs is not available yet in this version; to evaluate an expression that begins so, write %snakepit (jobs)"),
+        (
+            "jobs",
+            (
+                "%snakepit jobs is not available yet in this version; "
+                "to evaluate an expression that begins so, write %snakepit (jobs)"
+            ),
+        ),
         ("scale 4", "%snakepit scale is not available yet in this version"),
-        ("x = 1", "%snakepit evaluates one expression, and 'x = 1' is a statement; put statements in a %%snakepit cell"),
-        ("strat gpu", "%snakepit evaluates one expression, and 'strat gpu' is not one (invalid syntax); did you mean %snakepit start?"),
+        (
+            "x = 1",
+            (
+                "%snakepit evaluates one expression, and 'x = 1' is a statement; "
+                "put statements in a %%snakepit cell"
+            ),
+        ),
+        (
+            "strat gpu",
+            (
+                "%snakepit evaluates one expression, and 'strat gpu' is not one (invalid syntax); "
+                "did you mean %snakepit start?"
+            ),
+        ),
         ("stop 'a", "%snakepit stop has a quotation mark or a backslash that nothing closes or follows: 'a"),
     ],
 )  # fmt: skip
@@ -254,8 +310,27 @@ def test_a_variable_that_shares_a_subcommands_name_gets_the_way_to_evaluate_it(l
 
 def test_help_is_made_from_the_parsers() -> None:
     text = help_text("cell")
-    for option in ("-i", "--input", "-o", "--inout", "-t SECONDS", "--bg", "-n", "--no-capture", "--quiet", "POOL"):
+    for option in (
+        "-i",
+        "--input",
+        "-o",
+        "--inout",
+        "-t SECONDS",
+        "--bg",
+        "-n",
+        "--no-capture",
+        "--quiet",
+        "POOL",
+    ):
         assert option in text
     line = help_text("line")
-    for part in ("%snakepit start", "--workers", "--preload", "%snakepit stop", "--all", "%snakepit status", "EXPRESSION"):
+    for part in (
+        "%snakepit start",
+        "--workers",
+        "--preload",
+        "%snakepit stop",
+        "--all",
+        "%snakepit status",
+        "EXPRESSION",
+    ):
         assert part in line

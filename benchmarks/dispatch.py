@@ -1,0 +1,284 @@
+"""What it costs to have another process do nothing: this package, its peers and bare system calls, in one run.
+
+    python benchmarks/dispatch.py --quick --json dispatch.json
+
+*Rule:* nothing here passes or fails. The aims are told beside what was measured, and the exit status is 0
+whatever they say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from contestants import BATCHED, FLOOR, FORK, PEERS, PING_PONG, REFERENCES, US, WORKERS, Contestant, forks, ours
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import KernelManager
+from rounds import Figure, duration, environment, fresh, in_turns, machine, table, timed
+from snakepit_nb import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Measures = dict[str, Callable[[], Sequence[float]]]
+
+SECOND_START: Final = f"{US}, second start"
+IMPORT: Final = "import snakepit_nb"
+EMPTY: Final = ("an empty cell", "an empty %%snakepit cell")
+UNWANTED: Final = ("IPython", "ipywidgets", "pyarrow")
+
+
+class Effort(NamedTuple):
+    """How much is measured."""
+
+    rounds: int
+    calls: int
+    burst: int
+    cells: int
+    forks: int
+
+
+QUICK: Final = Effort(rounds=3, calls=200, burst=2_000, cells=20, forks=20)
+FULL: Final = Effort(rounds=7, calls=500, burst=10_000, cells=50, forks=50)
+
+
+class Aim(NamedTuple):
+    """What this package aims at, what this run says about it, and whether it is so here."""
+
+    aim: str
+    found: str
+    met: bool
+
+
+def entered(stack: ExitStack) -> list[Contestant]:
+    """All contestants that are installed, warmed up; this package first."""
+    peers = []
+    for name, peer in PEERS.items():
+        try:
+            peers.append(stack.enter_context(peer()))
+        except ImportError as error:
+            print(f"left out: {name} (pip install {error.name})", file=sys.stderr)
+    us = stack.enter_context(ours())
+    contestants = [us, *peers, *(stack.enter_context(reference()) for reference in REFERENCES)]
+    for each in contestants:
+        for _ in range(10):
+            each.call()
+        if each.burst is not None:
+            each.burst(200)
+    return contestants
+
+
+def round_trips(contestants: Sequence[Contestant], effort: Effort) -> dict[str, Figure]:
+    """One call after the other, each to its answer."""
+
+    def of(each: Contestant) -> Callable[[], list[float]]:
+        calls = max(10, int(effort.calls * each.share))
+        return lambda: [timed(each.call) for _ in range(calls)]
+
+    measures: Measures = {each.name: of(each) for each in contestants}
+    measures[FORK] = lambda: forks(effort.forks)
+    return in_turns(effort.rounds, measures)
+
+
+def bursts(contestants: Sequence[Contestant], effort: Effort) -> dict[str, Figure]:
+    """Many calls at once, each a task of its own: the time of a batch by its number of tasks."""
+
+    def of(burst: Callable[[int], object], tasks: int) -> Callable[[], list[float]]:
+        return lambda: [timed(lambda: burst(tasks)) / tasks]
+
+    return in_turns(
+        effort.rounds,
+        {
+            each.name: of(each.burst, int(effort.burst * each.share))
+            for each in contestants
+            if each.burst is not None
+        },
+    )
+
+
+_COLD: Final = """
+import time, numpy
+from snakepit_nb import Pool
+began = time.perf_counter()
+with Pool(2) as pool:
+    for each in [pool.submit(numpy.zeros, 1) for _ in range(2)]:
+        each.result()
+    print(time.perf_counter() - began)
+"""
+
+
+def starts(effort: Effort) -> dict[str, Figure]:
+    """From no worker to the answers of two that have numpy."""
+
+    def first_answers(make: Callable[[], concurrent.futures.Executor]) -> Callable[[], list[float]]:
+        def measure() -> list[float]:
+            pool: list[concurrent.futures.Executor] = []
+
+            def start() -> None:
+                pool.append(make())
+                for each in [pool[0].submit(np.zeros, 1) for _ in range(WORKERS)]:
+                    each.result()
+
+            seconds = timed(start)
+            pool[0].shutdown()
+            return [seconds]
+
+        return measure
+
+    def peer(method: str) -> Callable[[], list[float]]:
+        context = multiprocessing.get_context(method)
+        return first_answers(lambda: concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=context))
+
+    second = first_answers(lambda: Pool(WORKERS, name="starts").start())
+    second()
+    return in_turns(
+        effort.rounds,
+        {
+            SECOND_START: second,
+            f"{US}, first start": lambda: [float(fresh(_COLD))],
+            "ProcessPoolExecutor, fork": peer("fork"),
+            "ProcessPoolExecutor, forkserver": peer("forkserver"),
+            "ProcessPoolExecutor, spawn": peer("spawn"),
+            'python -c "import numpy"': lambda: [timed(lambda: fresh("import numpy"))],
+            f"{FORK}, with numpy": lambda: forks(effort.forks, "import numpy"),
+        },
+    )
+
+
+_IMPORT: Final = "import time, numpy; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+
+
+def imports(effort: Effort) -> dict[str, Figure]:
+    """What an import adds in a process that has numpy."""
+
+    def of(statement: str) -> Callable[[], list[float]]:
+        return lambda: [float(fresh(_IMPORT.format(statement)))]
+
+    statements = (IMPORT, "from snakepit_nb import Pool", "import concurrent.futures.process")
+    return in_turns(effort.rounds, {statement: of(statement) for statement in statements})
+
+
+class _ThisInterpreter(KernelSpecManager):
+    """Knows one kernel, that of this very environment, whatever others are installed."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name=kernel_name, language="python")
+
+
+def cells(effort: Effort) -> dict[str, Figure]:
+    """An empty cell in a notebook's kernel, from request to idle: an ordinary one, and one in a worker."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="snakepit_nb-"))
+        # Sockets in a folder of our own: no other user of the machine can reach this kernel.
+        manager = KernelManager(
+            kernel_spec_manager=_ThisInterpreter(),
+            transport="ipc",
+            ip=f"{folder}/kernel",
+            connection_file=f"{folder}/kernel.json",
+        )
+        manager.start_kernel(env={**environment(), "IPYTHONDIR": folder})
+        stack.callback(manager.shutdown_kernel)
+        client = manager.blocking_client()
+        client.start_channels()
+        stack.callback(client.stop_channels)
+        client.wait_for_ready(timeout=60)
+
+        def run(code: str) -> None:
+            reply = client.execute_interactive(code, timeout=60)["content"]
+            if reply["status"] != "ok":
+                message = f"the cell {code!r} failed: {reply.get('evalue')}"
+                raise RuntimeError(message)
+
+        def of(code: str) -> Callable[[], list[float]]:
+            return lambda: [timed(lambda: run(code)) for _ in range(effort.cells)]
+
+        in_worker = "%%snakepit\npass"
+        run("%load_ext snakepit_nb")
+        run(in_worker)
+        return in_turns(effort.rounds, {EMPTY[0]: of("pass"), EMPTY[1]: of(in_worker)})
+
+
+def loaded_by_a_worker() -> list[str]:
+    """Which of the libraries that a worker should not have before a cell needs them it has."""
+    with Pool(1, name="loaded") as pool:
+        return list(pool.submit(eval, f"[n for n in {UNWANTED} if n in __import__('sys').modules]").result())
+
+
+def aims(told: Mapping[str, Mapping[str, Figure]], loaded: Sequence[str]) -> Iterator[Aim]:
+    """The aims, beside what this run found."""
+    trips, tasks = told["round trip"], told["throughput"]
+    us, bare = trips[US].median, min(trips[name].median for name in PING_PONG)
+    yield Aim(
+        "a round trip within 2.5 times a bare ping-pong", f"{us / bare:.2f} times", us <= 2.5 * bare
+    )
+    references = {*PING_PONG, FLOOR, FORK, US}
+    best = min((name for name in trips if name not in references), key=lambda name: trips[name].median)
+    yield Aim(
+        "a round trip below every peer",
+        f"{duration(us)}, {best} {duration(trips[best].median)}",
+        us < trips[best].median,
+    )
+    ours_, theirs = 1 / tasks[US].median, 1 / tasks[BATCHED].median
+    yield Aim(f"more tasks a second than {BATCHED}", f"{ours_:,.0f}, {theirs:,.0f}", ours_ > theirs)
+    start = told["start"][SECOND_START].median
+    yield Aim("a second start of two workers with numpy under 20 ms", duration(start), start < 20e-3)
+    cell = told["cell"][EMPTY[1]].median - told["cell"][EMPTY[0]].median
+    yield Aim("an empty %%snakepit cell under 5 ms more than an empty cell", duration(cell), cell < 5e-3)
+    face = told["import"][IMPORT].median
+    yield Aim("import snakepit_nb under 30 ms beyond numpy", duration(face), face < 30e-3)
+    yield Aim(f"a worker loads none of {', '.join(UNWANTED)}", ", ".join(loaded) or "none", not loaded)
+
+
+def measured(effort: Effort) -> tuple[dict[str, dict[str, Figure]], list[Aim]]:
+    """Measure everything, and print each table as soon as it is there."""
+    told: dict[str, dict[str, Figure]] = {}
+
+    def tell(key: str, text: str) -> None:
+        del key
+        print(f"{text}\n", flush=True)
+
+    with ExitStack() as stack:
+        contestants = entered(stack)
+        told["round trip"] = round_trips(contestants, effort)
+        tell("", table("One call, one at a time", told["round trip"], US, PING_PONG[1]))
+        told["throughput"] = bursts(contestants, effort)
+        tell("", table(f"{effort.burst:,} separate calls at once, by call", told["throughput"], US, rate=True))
+    told["start"] = starts(effort)
+    tell("", table("From no worker to two answers", told["start"], SECOND_START))
+    told["cell"] = cells(effort)
+    tell("", table("A cell in a notebook's kernel", told["cell"], EMPTY[0]))
+    told["import"] = imports(effort)
+    tell("", table("An import, beyond numpy", told["import"]))
+    return told, list(aims(told, loaded_by_a_worker()))
+
+
+def main(arguments: list[str]) -> int:
+    """Run from a command line; the exit status."""
+    parser = argparse.ArgumentParser(description="Measure what a call to another process costs.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and calls: a minute, not several")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    chosen = parser.parse_args(arguments)
+    effort = QUICK if chosen.quick else FULL
+    facts = machine()
+    print(", ".join(f"{key} {value}" for key, value in facts.items()), f"{effort.rounds} rounds\n", sep="; ")
+    told, found = measured(effort)
+    for each in found:
+        print(f"{'yes' if each.met else 'NO ':4}{each.aim}: {each.found}")
+    if chosen.json is not None:
+        figures = {key: {name: each._asdict() for name, each in rows.items()} for key, rows in told.items()}
+        result = {"machine": facts, "effort": effort._asdict(), "seconds": figures}
+        chosen.json.write_text(json.dumps({**result, "aims": [each._asdict() for each in found]}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""Measures in rounds, and tells figures as tables: what all benchmarks share.
+
+*Rule:* contestants take turns, round after round (A B C, A B C, ...), so that a noisy minute of the machine
+falls on all of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+ROOT: Final = Path(__file__).parent.parent
+_NINE_TENTHS: Final = 9 / 10
+_UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.0, "ns"))
+
+
+class Figure(NamedTuple):
+    """Seconds: the median over all rounds of each round's median, and of each round's 90th percentile."""
+
+    median: float
+    p90: float
+
+
+def in_turns(rounds: int, measures: Mapping[str, Callable[[], Sequence[float]]]) -> dict[str, Figure]:
+    """The figure of each measure, each taken once in every round.
+
+    Example:
+        >>> in_turns(3, {"a": lambda: [1.0, 2.0, 3.0]})
+        {'a': Figure(median=2.0, p90=3.0)}
+    """
+    runs: dict[str, list[Figure]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            gc.collect()  # what the one before left behind is not this one's to clear away
+            seconds = sorted(measure())
+            runs[name].append(Figure(statistics.median(seconds), seconds[int(len(seconds) * _NINE_TENTHS)]))
+    return {
+        name: Figure(
+            statistics.median(each.median for each in figures), statistics.median(each.p90 for each in figures)
+        )
+        for name, figures in runs.items()
+    }
+
+
+def timed(call: Callable[[], object]) -> float:
+    """The seconds that one call takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def environment() -> dict[str, str]:
+    """The environment for a Python of its own that is to use this very checkout."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def fresh(code: str, *arguments: str) -> str:
+    """What a Python of its own prints for this code."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment()).stdout
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count()
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cores": str(cores),
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    Example:
+        >>> duration(0.0000315), duration(0.25)
+        ('31.5 µs', '250 ms')
+    """
+    size, unit = next(each for each in _UNITS if seconds >= each[0])
+    return f"{seconds / (size or 1e-9):.3g} {unit}"
+
+
+def table(title: str, figures: Mapping[str, Figure], *beside: str, rate: bool = False) -> str:
+    """Figures as text: for each its ratio to the ones named in `beside`, where they took part.
+
+    Args:
+        title: What was measured.
+        figures: The rows.
+        beside: The rows to compare with.
+        rate: Whether to tell calls a second in place of the 90th percentile.
+
+    Example:
+        >>> print(table("Calls", {"a": Figure(0.002, 0.003), "b": Figure(0.004, 0.004)}, "a"))
+        Calls
+                      median       p90     to a
+          a             2 ms      3 ms     1.00
+          b             4 ms      4 ms     2.00
+    """
+    beside = tuple(name for name in beside if name in figures)
+    width = max(10, *map(len, figures))
+    columns = [max(7, len(name) + 3) + 2 for name in beside]
+    heads = "".join(f"to {name}".rjust(size) for name, size in zip(beside, columns, strict=True))
+    lines = [title, f"  {'':{width}}{'median':>10}{'per second' if rate else 'p90':>{12 if rate else 10}}{heads}"]
+    for name, figure in figures.items():
+        second = f"{1 / figure.median:>12,.0f}" if rate else f"{duration(figure.p90):>10}"
+        ratios = "".join(
+            f"{figure.median / figures[other].median:>{size}.2f}"
+            for other, size in zip(beside, columns, strict=True)
+        )
+        lines.append(f"  {name:{width}}{duration(figure.median):>10}{second}{ratios}")
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""What this process has lent out: leases, by their numbers, and who holds them.
+
+*Rule:* a lease ends once: the borrower released it, or the borrower died.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snakepit_nb.arrays.arena import Block
+
+
+@dataclass(slots=True)
+class Lease:
+    """One loan and what it keeps alive.
+
+    Attributes:
+        nbytes: How much memory was lent.
+        block: The block of this process's arena that holds it.
+        kept: The array that was lent as it lay.
+        parcel: The id of the memory that was made for this loan alone.
+        holder: Who has it; None while it is on its way.
+        since_ns: When the loan began, on the machine's monotonic clock.
+    """
+
+    nbytes: int
+    block: Block | None = None
+    kept: object = None
+    parcel: str = ""
+    holder: str | None = None
+    since_ns: int = field(default_factory=time.monotonic_ns)
+
+
+class Leases:
+    """The leases that have not ended.
+
+    Example:
+        >>> leases = Leases()
+        >>> number = leases.open(Lease(8))
+        >>> leases.hand([number], "default-0")
+        >>> leases.held_by("default-0") == [number]
+        True
+        >>> [lease.nbytes for _, lease in leases.end([number, number])]
+        [8]
+        >>> len(leases)
+        0
+    """
+
+    __slots__ = ("_leases", "_numbers")
+
+    def __init__(self) -> None:
+        self._leases: dict[int, Lease] = {}
+        # Numbers that no other process hands out either, so that a lease's number names it in events.
+        self._numbers = count((secrets.randbits(31) << 32) + 1)
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def open(self, lease: Lease) -> int:
+        """Note a new loan; its number."""
+        number = next(self._numbers)
+        self._leases[number] = lease
+        return number
+
+    def hand(self, numbers: Iterable[int], holder: str) -> None:
+        """Note who has these leases from now on; numbers of leases that ended are ignored."""
+        for number in numbers:
+            lease = self._leases.get(number)
+            if lease is not None:
+                lease.holder = holder
+
+    def held_by(self, holder: str) -> list[int]:
+        """The numbers of the leases that `holder` has."""
+        return [number for number, lease in self._leases.copy().items() if lease.holder == holder]
+
+    def end(self, numbers: Iterable[int]) -> list[tuple[int, Lease]]:
+        """Forget these leases; those that had not ended before."""
+        popped = ((number, self._leases.pop(number, None)) for number in numbers)
+        return [(number, lease) for number, lease in popped if lease is not None]
+
+    def drop_all(self) -> None:
+        """Forget every lease."""
+        self._leases.clear()

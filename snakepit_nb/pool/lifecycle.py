@@ -1,0 +1,208 @@
+"""Births and deaths: how workers of a pool come to be, and what is left to do when one is gone.
+
+*Rule:* all of it happens in the reactor's thread, except what only asks or sends a signal.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from snakepit_nb.pool import loans
+from snakepit_nb.pool.process import WorkerProcess
+from snakepit_nb.pool.state import Phase
+from snakepit_nb.wire import codec, messages
+
+if TYPE_CHECKING:
+    from snakepit_nb.pool import actions
+    from snakepit_nb.pool.supervisor import Supervisor
+
+_NUDGE: Final = codec.encode(messages.Nudge())
+_STOP: Final = codec.encode(messages.Stop())
+_SECOND: Final = 1_000_000_000
+
+
+class WorkerFacts(NamedTuple):
+    """One worker as `%snakepit status` shows it: `state` is starting, idle, busy or stopping."""
+
+    worker_id: str
+    pid: int
+    state: str
+    request_count: int
+    uptime_seconds: float
+
+
+class Lifecycle:
+    """Starts, ends and buries the workers of one pool."""
+
+    def __init__(self, supervisor: Supervisor, preload: tuple[str, ...]) -> None:
+        self._supervisor = supervisor
+        self._preload = preload
+        self._change = threading.Condition(supervisor.lock)
+
+    # Births
+
+    def start(self, action: actions.Start) -> None:
+        """Start a worker, in the reactor's thread."""
+        self._supervisor.later(lambda: self._start(action))
+
+    def _start(self, action: actions.Start) -> None:
+        supervisor = self._supervisor
+        try:
+            worker = WorkerProcess(
+                action.worker_id, supervisor.name, supervisor.store, self._preload, supervisor.options
+            )
+        except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
+            with supervisor.lock:
+                supervisor.act(supervisor.state.broke(f"a worker cannot be started: {error}"))
+                supervisor.act(supervisor.state.died(action.worker_id, [], time.monotonic()))
+            return
+        loans.watch(worker.peer, lambda: supervisor.later(lambda: self._send_returns(worker)))
+        with supervisor.lock:
+            supervisor.workers[action.worker_id] = worker
+            supervisor.watch(worker)
+            seen = supervisor.state.workers.get(action.worker_id)
+            if seen is None or seen.phase is not Phase.STARTING:
+                self.kill(action.worker_id)
+            overdue = time.monotonic_ns() + int(supervisor.options.start_timeout * _SECOND)
+            supervisor.at(overdue, worker.kill, lambda: self._is_starting(worker))
+
+    def _is_starting(self, worker: WorkerProcess) -> bool:
+        seen = self._supervisor.state.workers.get(worker.worker_id)
+        return seen is not None and seen.phase is Phase.STARTING and worker.ended is None
+
+    def _send_returns(self, worker: WorkerProcess) -> None:
+        """Tell a worker which of its arrays are no longer used here."""
+        store = self._supervisor.store
+        with self._supervisor.lock:
+            if worker.ended is not None:
+                return
+            leases = store.take_returns(worker.peer)
+            if leases and not worker.channel.send(codec.encode(messages.Release(codec.pack_leases(leases)))):
+                for lease in leases:
+                    store.give_back(worker.peer, lease)
+
+    # Ends that are asked for
+
+    def kill(self, worker_id: str) -> None:
+        """End a worker now; the lock is held."""
+        worker = self._supervisor.workers.get(worker_id)
+        if worker is not None:
+            worker.asked_to_end = True
+            worker.kill()
+
+    def stop(self, worker_id: str) -> None:
+        """Ask a worker to end, and kill it if it does not; the lock is held."""
+        supervisor = self._supervisor
+        worker = supervisor.workers.get(worker_id)
+        if worker is None:
+            return
+        worker.asked_to_end = True
+        try:
+            sent = worker.channel.send(_STOP)
+        except OSError:
+            sent = False
+        if sent:
+            overdue = time.monotonic_ns() + int(supervisor.options.stop_grace * _SECOND)
+            supervisor.at(overdue, worker.kill, lambda: worker.ended is None)
+        else:
+            worker.kill()
+
+    def interrupt(self, worker_id: str) -> None:
+        """Raise KeyboardInterrupt in what a worker runs; the lock is held."""
+        worker = self._supervisor.workers.get(worker_id)
+        if worker is not None:
+            worker.kill(signal.SIGINT)
+
+    # Deaths
+
+    def bury(self, worker: WorkerProcess) -> None:
+        """A worker is gone: hear its last words, say what became of its requests, have it replaced."""
+        supervisor = self._supervisor
+        worker.ended = worker.read_obituary()
+        if worker.ended.exit_code is None:
+            # Nobody reports its end because the nursery is gone too: it may have a last moment left.
+            worker.kill()
+        worker.nudge(_NUDGE)
+        with worker.attending:
+            while supervisor.drain(worker):
+                pass
+        supervisor.reception.drain_pipes(worker)
+        loans.unwatch(worker.peer)
+        with supervisor.lock:
+            supervisor.forget(worker)
+            unclaimed = self._unclaimed(worker)
+            crashed = not worker.asked_to_end
+            if crashed or not supervisor.state.closing:
+                supervisor.reception.tell_death(worker, crashed=crashed)
+            supervisor.act(supervisor.state.died(worker.worker_id, unclaimed, time.monotonic()))
+            del supervisor.workers[worker.worker_id]
+            self._settle_loans(worker)
+            worker.close()
+            self._change.notify_all()
+
+    def _unclaimed(self, worker: WorkerProcess) -> list[int]:
+        """The requests that a worker was sent and never took, oldest first."""
+        requests = self._supervisor.requests
+        found = []
+        while (packet := worker.unclaimed()) is not None:
+            for message in worker.channel.own(packet):
+                if type(message) is messages.Call:
+                    found.append(message.request_id)
+                    request = requests.get(message.request_id)
+                    if request is not None:
+                        request.worker_id = ""
+                        request.sent_ns = 0
+        return found
+
+    def _settle_loans(self, worker: WorkerProcess) -> None:
+        """End the loans to a dead worker, but not of what goes to another one now, and forget its memory."""
+        supervisor = self._supervisor
+        store = supervisor.store
+        waiting = (each for each in supervisor.requests.values() if not each.worker_id)
+        store.hand({lease for each in waiting for lease in each.arguments.leases}, "")
+        store.forget(worker.peer)
+        if worker.arena:
+            for other in supervisor.workers.values():
+                other.dismiss(worker.arena)
+            store.detach(worker.arena)
+
+    # What may be asked
+
+    def workers_now(self) -> list[WorkerFacts]:
+        """The workers that there are, in the order of their slots."""
+        supervisor = self._supervisor
+        found = []
+        now = time.monotonic()
+        with supervisor.lock:
+            for seen in sorted(supervisor.state.workers.values(), key=lambda each: each.slot):
+                process = supervisor.workers.get(seen.worker_id)
+                if process is None:
+                    continue
+                serving = seen.phase is Phase.SERVING
+                said = ("busy" if seen.hands else "idle") if serving else seen.phase.value
+                uptime = now - process.began
+                found.append(WorkerFacts(seen.worker_id, process.pid, said, process.request_count, uptime))
+        return found
+
+    def changed(self) -> None:
+        """Tell those who wait for workers to be ready that one is, or that none will be."""
+        with self._change:
+            self._change.notify_all()
+
+    def wait_ready(self, timeout: float | None) -> bool:
+        """Wait until every worker serves; False after `timeout` seconds, or where none will."""
+        state = self._supervisor.state
+
+        def over() -> bool:
+            return state.broken is not None or state.closing
+
+        def all_serve() -> bool:
+            serving = sum(worker.phase is Phase.SERVING for worker in state.workers.values())
+            return serving >= state.max_workers
+
+        with self._change:
+            self._change.wait_for(lambda: over() or all_serve(), timeout)
+            return not over() and all_serve()

@@ -1,0 +1,579 @@
+"""The pool's decisions, against a world of workers that claim, answer, die and are slow in any order."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from snakepit_nb.pool.actions import (
+    Broken,
+    Finished,
+    Interrupt,
+    Kill,
+    Reclaim,
+    Saturated,
+    Send,
+    Settle,
+    Start,
+    Stop,
+)
+from snakepit_nb.pool.restart import Intensity
+from snakepit_nb.pool.state import Phase, PoolState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snakepit_nb.pool.actions import Action
+
+TINY = 1_000_000
+NEVER = 10**9
+
+
+def pool_of(workers: int, *, ahead: int = 4, deaths: int = NEVER) -> PoolState:
+    return PoolState("p", workers, ahead=ahead, tiny_ns=TINY, intensity=Intensity(deaths, 30.0))
+
+
+def serving(workers: int, *, ahead: int = 4) -> PoolState:
+    """A pool all of whose workers are idle, and known to answer quickly."""
+    state = pool_of(workers, ahead=ahead)
+    for action in state.started():
+        assert isinstance(action, Start)
+        state.ready(action.worker_id)
+    for number, worker in enumerate(list(state.workers.values())):
+        worker.hands.append(-number)
+        state._leave_idle(worker)
+        state.answered(worker.worker_id, -number, 1)
+    return state
+
+
+# One thing after the other
+
+
+def test_the_first_request_starts_a_worker_and_is_sent_once_it_serves() -> None:
+    state = pool_of(2)
+    assert state.submitted(1, alone=False) == [Start("p-0", 0, 1)]
+    assert state.ready("p-0") == [Send("p-0", 1)]
+
+
+def test_a_request_goes_to_an_idle_worker_at_once() -> None:
+    state = serving(2)
+    sent = [state.submitted(number, alone=False) for number in (1, 2)]
+    assert {action.worker_id for (action,) in sent if isinstance(action, Send)} == {"p-0", "p-1"}
+
+
+def test_while_workers_are_missing_a_request_gets_a_new_one_and_no_place_behind_another() -> None:
+    state = pool_of(2)
+    state.submitted(1, alone=False)
+    state.ready("p-0")
+    list(state.answered("p-0", 1, 10))
+    state.submitted(2, alone=False)
+    assert state.submitted(3, alone=False) == [Start("p-1", 1, 1)]
+
+
+def test_tiny_requests_wait_in_the_socket_of_a_busy_worker_up_to_the_limit() -> None:
+    state = serving(1, ahead=3)
+    for number in (1, 2, 3):
+        assert state.submitted(number, alone=False) == [Send("p-0", number)]
+    state.submitted(4, alone=False)
+    assert list(state.queue) == [4]
+
+
+def test_a_long_request_keeps_others_from_waiting_behind_it() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    list(state.answered("p-0", 1, 100 * TINY))
+    state.submitted(2, alone=False)
+    assert not [each for each in state.submitted(3, alone=False) if isinstance(each, Send)]
+
+
+def test_nothing_waits_behind_a_request_that_wants_to_be_alone() -> None:
+    state = serving(1)
+    state.submitted(1, alone=True)
+    assert Send("p-0", 2) not in state.submitted(2, alone=False)
+
+
+def test_a_request_that_wants_to_be_alone_waits_behind_nothing() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    assert Send("p-0", 2) not in state.submitted(2, alone=True)
+    assert list(state.answered("p-0", 1, 1)) == [Send("p-0", 2)]
+
+
+def test_a_worker_that_comes_free_takes_over_half_of_what_another_has_not_begun() -> None:
+    state = serving(2)
+    for number in range(1, 7):
+        state.submitted(number, alone=False)
+    mine, other = state.workers["p-0"], state.workers["p-1"]
+    for number in list(other.hands)[:-1]:
+        list(state.answered("p-1", number, 1))
+    assert list(state.answered("p-1", other.hands[0], 1)) == [Reclaim("p-0", len(mine.hands) // 2)]
+    taken = list(mine.hands)[1:2]
+    assert state.reclaimed("p-0", taken) == [Send("p-1", taken[0])]
+
+
+def test_an_answered_request_frees_its_worker_for_the_oldest_in_the_queue() -> None:
+    state = serving(1, ahead=1)
+    for number in (1, 2, 3):
+        state.submitted(number, alone=False)
+    assert list(state.answered("p-0", 1, 1)) == [Send("p-0", 2)]
+
+
+def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    assert not list(state.answered("p-0", 99, 1))
+    assert not list(state.answered("gone", 1, 1))
+    assert list(state.workers["p-0"].hands) == [1]
+
+
+def test_saturation_is_told_once_until_the_queue_is_empty_again() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    told = [Saturated() in state.submitted(number, alone=False) for number in (2, 3)]
+    assert told == [True, False]
+    for number in (1, 2, 3):
+        list(state.answered("p-0", number, 1))
+    state.submitted(4, alone=False)
+    assert Saturated() in state.submitted(5, alone=False)
+
+
+def test_cancelling_a_queued_request_touches_no_worker() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    assert state.cancelled(2, "cancelled") == [Settle(2, "cancelled", None)]
+
+
+def test_cancelling_a_running_request_kills_its_worker_and_no_other() -> None:
+    state = serving(2)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    (asked,) = state.cancelled(1, "cancelled")
+    assert isinstance(asked, Reclaim)
+    assert state.reclaimed(asked.worker_id, []) == [
+        Settle(1, "cancelled", asked.worker_id),
+        Kill(asked.worker_id),
+    ]
+
+
+def test_cancelling_a_request_whose_answer_is_on_its_way_kills_nobody() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    assert state.cancelled(1, "cancelled") == [Reclaim("p-0", 2)]
+    # The worker has claimed 2 as well, so it has answered 1.
+    assert state.reclaimed("p-0", []) == []
+    assert not list(state.answered("p-0", 1, 1))
+    assert list(state.workers["p-0"].hands) == [2]
+
+
+def test_an_interrupt_reaches_a_worker_only_for_the_request_that_it_runs() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    state.interrupted(1)
+    assert Interrupt("p-0") in state.reclaimed("p-0", [2])
+    state = serving(1)
+    state.submitted(1, alone=False)
+    state.interrupted(1)
+    assert state.reclaimed("p-0", [1]) == [Send("p-0", 1)]
+
+
+def test_a_death_costs_the_claimed_request_and_puts_the_others_back_in_order() -> None:
+    state = serving(1)
+    for number in (1, 2, 3):
+        state.submitted(number, alone=False)
+    actions = state.died("p-0", [2, 3], 0.0)
+    assert Settle(1, "crashed", "p-0") in actions
+    assert Start("p-0.2", 0, 2) in actions
+    assert list(state.queue) == [2, 3]
+
+
+def test_a_refused_request_is_over_and_its_worker_goes_on() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    state.refused("p-0", 1)
+    assert state.resumed("p-0") == [Send("p-0", 2)]
+
+
+def test_a_bounced_request_is_the_next_to_be_sent() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    state.bounced("p-0", 2)
+    state.submitted(3, alone=False)
+    assert list(state.queue) == [2, 3]
+    assert list(state.answered("p-0", 1, 1))[0] == Send("p-0", 2)
+
+
+def test_closing_waits_for_work_and_then_stops_the_workers() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    assert state.closed(cancel_futures=False) == []
+    assert list(state.answered("p-0", 1, 1)) == [Stop("p-0")]
+    assert state.died("p-0", [], 0.0) == [Finished()]
+
+
+def test_closing_with_cancel_ends_what_is_queued_and_lets_the_rest_run() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    assert state.closed(cancel_futures=True) == [Settle(2, "cancelled", None)]
+
+
+def test_a_worker_that_comes_free_in_a_closing_pool_still_helps() -> None:
+    state = serving(2)
+    for number in range(1, 5):
+        state.submitted(number, alone=False)
+    state.closed(cancel_futures=False)
+    other = state.workers["p-1"]
+    for number in list(other.hands)[:-1]:
+        list(state.answered("p-1", number, 1))
+    assert list(state.answered("p-1", other.hands[0], 1)) == [Reclaim("p-0", 1)]
+    assert state.reclaimed("p-0", []) == [Stop("p-1")]
+
+
+def test_an_aborted_pool_cancels_all_and_kills_all() -> None:
+    state = serving(2, ahead=1)
+    for number in (1, 2, 3):
+        state.submitted(number, alone=False)
+    outcomes = Counter(type(action) for action in state.aborted())
+    assert (outcomes[Settle], outcomes[Kill]) == (3, 2)
+
+
+def test_too_many_deaths_break_the_pool_and_settle_everything() -> None:
+    state = pool_of(1, deaths=0)
+    state.submitted(1, alone=False)
+    state.ready("p-0")
+    state.submitted(2, alone=False)
+    actions = state.died("p-0", [], 0.0)
+    assert Broken("1 workers died within 30 s") in actions
+    assert {(each.request_id, each.outcome) for each in actions if isinstance(each, Settle)} == {
+        (1, "crashed"),
+        (2, "broken"),
+    }
+    assert not [each for each in actions if isinstance(each, Start)]
+
+
+def test_workers_that_die_before_they_serve_break_the_pool() -> None:
+    state = pool_of(2)
+    actions: list[Action] = state.submitted(1, alone=False)
+    lives = 0
+    while state.broken is None:
+        lives += 1
+        (start,) = [each for each in actions if isinstance(each, Start)]
+        actions = state.died(start.worker_id, [], float(lives))
+    assert lives == 4
+    assert "before they could serve" in str(state.broken)
+
+
+# Everything in any order
+
+
+@dataclass(slots=True)
+class SimulatedWorker:
+    """A worker as the world has it: what waits in its socket, what it runs, what it has said."""
+
+    socket: deque[int] = field(default_factory=deque)
+    running: int | None = None
+    said: deque[int] = field(default_factory=deque)
+    ready: bool = False
+    told: bool = False
+    over: bool = False
+
+    def holds(self) -> list[int]:
+        return [*self.said, *([] if self.running is None else [self.running]), *self.socket]
+
+
+class World(RuleBasedStateMachine):
+    """A supervisor without threads: it does what it is told, while workers do what they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.submitted = 0
+        self.ends: dict[int, str] = {}
+        self.world: dict[str, SimulatedWorker] = {}
+        self.ran: Counter[int] = Counter()
+        self.paused: list[str] = []
+        self.room = NEVER
+        self.finished = 0
+        self.wanted: int | None = None
+
+    @initialize(
+        workers=st.integers(1, 3),
+        ahead=st.sampled_from([1, 2, 5]),
+        deaths=st.sampled_from([2, NEVER]),
+        room=st.sampled_from([1, 2, NEVER]),
+    )
+    def made(self, workers: int, ahead: int, deaths: int, room: int) -> None:
+        self.state = pool_of(workers, ahead=ahead, deaths=deaths)
+        self.room = room
+
+    # What the supervisor does
+
+    def do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(worker_id):
+                    assert worker_id not in self.world
+                    self.world[worker_id] = SimulatedWorker()
+                case Send(worker_id, request_id):
+                    self.send(worker_id, request_id)
+                case Reclaim(worker_id, most):
+                    socket = self.world[worker_id].socket
+                    taken = [socket.popleft() for _ in range(min(most, len(socket)))]
+                    self.do(self.state.reclaimed(worker_id, taken))
+                case Kill(worker_id) | Stop(worker_id):
+                    worker = self.world[worker_id]
+                    if isinstance(action, Stop):
+                        assert not worker.holds()
+                    worker.told = worker.over = True
+                case Settle(request_id, outcome):
+                    self.end(request_id, outcome)
+                case Interrupt(worker_id):
+                    assert self.world[worker_id].running in {self.wanted, None}
+                case Finished():
+                    assert not self.state.workers
+                    self.finished += 1
+                case Saturated():
+                    assert self.state.queue
+                case Broken(reason):
+                    assert reason
+
+    def send(self, worker_id: str, request_id: int) -> None:
+        worker = self.world[worker_id]
+        assert self.state.broken is None
+        assert not worker.told
+        if len(worker.socket) >= self.room:
+            self.state.bounced(worker_id, request_id)
+            self.paused.append(worker_id)
+        else:
+            worker.socket.append(request_id)
+
+    def end(self, request_id: int, outcome: str) -> None:
+        assert 1 <= request_id <= self.submitted
+        assert request_id not in self.ends, "a request ended twice"
+        self.ends[request_id] = outcome
+
+    # What happens
+
+    @rule(alone=st.lists(st.sampled_from([False, False, True]), min_size=1, max_size=6))
+    def submit(self, alone: list[bool]) -> None:
+        for each in alone:
+            if not self.state.closing and self.state.broken is None:
+                self.submitted += 1
+                self.do(self.state.submitted(self.submitted, alone=each))
+
+    @rule(data=st.data())
+    def serve(self, data: st.DataObject) -> None:
+        starting = [key for key, each in self.world.items() if not each.ready and not each.over]
+        if starting:
+            self.make_ready(data.draw(st.sampled_from(starting)))
+
+    def make_ready(self, worker_id: str) -> None:
+        self.world[worker_id].ready = True
+        self.do(self.state.ready(worker_id))
+
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        able = [
+            each for each in self.world.values() if each.socket and each.running is None and not each.over
+        ]
+        if able:
+            self.take(data.draw(st.sampled_from(able)))
+
+    def take(self, worker: SimulatedWorker) -> None:
+        worker.running = worker.socket.popleft()
+        self.ran[worker.running] += 1
+
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        able = [each for each in self.world.values() if each.running is not None and not each.over]
+        if able:
+            worker = data.draw(st.sampled_from(able))
+            assert worker.running is not None
+            worker.said.append(worker.running)
+            worker.running = None
+
+    @rule(data=st.data(), run_ns=st.sampled_from([1, 1, 100 * TINY]))
+    def hear(self, data: st.DataObject, run_ns: int) -> None:
+        able = [key for key, each in self.world.items() if each.said]
+        if able:
+            self.hear_one(data.draw(st.sampled_from(able)), run_ns)
+
+    def hear_one(self, worker_id: str, run_ns: int) -> None:
+        request_id = self.world[worker_id].said.popleft()
+        if request_id not in self.ends:
+            self.end(request_id, "ok")
+        self.do(self.state.answered(worker_id, request_id, run_ns))
+
+    @rule(data=st.data(), outcome=st.sampled_from(["cancelled", "timeout"]))
+    def cancel(self, data: st.DataObject, outcome: str) -> None:
+        if pending := self.pending():
+            request_id = data.draw(st.sampled_from(pending))
+            answered = any(request_id in each.said for each in self.world.values())
+            self.do(self.state.cancelled(request_id, outcome))
+            assert answered or request_id in self.ends, "neither answered nor ended"
+
+    @rule(data=st.data())
+    def interrupt(self, data: st.DataObject) -> None:
+        if pending := self.pending():
+            self.wanted = data.draw(st.sampled_from(pending))
+            self.do(self.state.interrupted(self.wanted))
+
+    def pending(self) -> list[int]:
+        return [each for each in range(1, self.submitted + 1) if each not in self.ends]
+
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        """A worker dies by itself; that is found out later, when it is buried."""
+        if alive := sorted(key for key, each in self.world.items() if not each.over):
+            self.world[data.draw(st.sampled_from(alive))].over = True
+
+    @rule(data=st.data())
+    def find_a_death(self, data: st.DataObject) -> None:
+        if dead := sorted(key for key, each in self.world.items() if each.over):
+            self.bury(data.draw(st.sampled_from(dead)))
+
+    @rule(seconds=st.sampled_from([1.0, 60.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def bury(self, worker_id: str) -> None:
+        worker = self.world[worker_id]
+        while worker.said:
+            self.hear_one(worker_id, 1)
+        lost = worker.running
+        unclaimed = list(worker.socket)
+        before = dict(self.ends)
+        self.world.pop(worker_id)
+        self.do(self.state.died(worker_id, unclaimed, self.now))
+        for request_id, outcome in self.ends.items():
+            if request_id not in before and outcome == "crashed":
+                assert request_id == lost, "a death cost a request that the worker did not run"
+                assert not worker.told, "a worker that was told to end cost a request"
+
+    @precondition(lambda self: self.paused)
+    @rule()
+    def resume(self) -> None:
+        self.do(self.state.resumed(self.paused.pop(0)))
+
+    @rule()
+    def start_all(self) -> None:
+        self.do(self.state.started())
+
+    @rule(cancel=st.booleans(), rarely=st.integers(0, 9))
+    def close(self, cancel: bool, rarely: int) -> None:
+        if not rarely:
+            self.do(self.state.closed(cancel_futures=cancel))
+
+    @rule(rarely=st.integers(0, 19))
+    def abort(self, rarely: int) -> None:
+        if not rarely:
+            self.do(self.state.aborted())
+            assert len(self.ends) == self.submitted
+
+    @rule(rarely=st.integers(0, 19))
+    def break_down(self, rarely: int) -> None:
+        if not rarely:
+            self.do(self.state.broke("no more"))
+            assert len(self.ends) == self.submitted
+
+    # What holds at all times
+
+    @invariant()
+    def every_request_is_in_one_place(self) -> None:
+        places = [*self.state.queue, *(each for worker in self.state.workers.values() for each in worker.hands)]
+        assert len(places) == len(set(places))
+        assert set(places) == set(range(1, self.submitted + 1)) - set(self.ends)
+
+    @invariant()
+    def the_state_knows_what_each_worker_was_sent(self) -> None:
+        for worker_id, worker in self.state.workers.items():
+            known = [each for each in self.world[worker_id].holds() if each not in self.ends]
+            assert list(worker.hands) == known
+
+    @invariant()
+    def there_are_never_too_many_workers(self) -> None:
+        assert len(self.state.workers) <= self.state.max_workers
+        slots = [worker.slot for worker in self.state.workers.values()]
+        assert len(slots) == len(set(slots))
+
+    @invariant()
+    def nobody_idles_while_there_is_work(self) -> None:
+        serving = {key: each for key, each in self.state.workers.items() if each.phase is Phase.SERVING}
+        idle = [key for key, each in serving.items() if not each.hands]
+        if idle and not self.paused:
+            assert not self.state.queue
+            for key in serving:
+                if self.world[key].over:
+                    continue  # dead, and nobody knows yet
+                begun = self.world[key].running is not None
+                waits_behind = len(self.world[key].socket) - (0 if begun else 1)
+                assert waits_behind <= 0, "a request waits behind another while a worker is idle"
+
+    @invariant()
+    def nothing_is_sent_behind_what_wants_to_be_alone(self) -> None:
+        for worker in self.state.workers.values():
+            if worker.alone and worker.hands:
+                assert len(worker.hands) == 1
+
+    @invariant()
+    def nothing_runs_twice(self) -> None:
+        assert all(times == 1 for times in self.ran.values())
+
+    def teardown(self) -> None:
+        """Close the pool and let the world go on: everything ends."""
+        if not hasattr(self, "state"):
+            return
+        self.do(self.state.closed(cancel_futures=False))
+        while self.world or self.paused:
+            while self.paused:
+                self.resume_all()
+            for worker_id, worker in list(self.world.items()):
+                if worker.over:
+                    self.bury(worker_id)
+                elif not worker.ready:
+                    self.make_ready(worker_id)
+                elif worker.said:
+                    self.hear_one(worker_id, 1)
+                elif worker.running is not None:
+                    worker.said.append(worker.running)
+                    worker.running = None
+                elif worker.socket:
+                    self.take(worker)
+        assert sorted(self.ends) == list(range(1, self.submitted + 1))
+        assert not self.state.queue
+        assert self.finished
+
+    def resume_all(self) -> None:
+        paused, self.paused = self.paused, []
+        for worker_id in paused:
+            self.do(self.state.resumed(worker_id))
+
+
+World.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+TestWorld = World.TestCase
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_one_worker_runs_requests_in_the_order_of_their_submission(ahead: int) -> None:
+    state = serving(1, ahead=ahead)
+    sent: list[int] = []
+
+    def note(actions: Iterable[Action]) -> None:
+        sent.extend(each.request_id for each in actions if isinstance(each, Send))
+
+    for number in range(1, 9):
+        note(state.submitted(number, alone=number == 3))
+    while len(state.workers["p-0"].hands):
+        note(state.answered("p-0", state.workers["p-0"].hands[0], 1))
+    assert sent == list(range(1, 9))
