@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import multiprocessing
-import os
 import socket
 import subprocess
 import sys
@@ -17,7 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rounds import environment, fresh
+from rounds import fresh
+
 from snakepit_nb import Pool
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ class Contestant:
     share: float = 1.0
 
 
+def warmed_up(contestant: Contestant) -> Contestant:
+    """The contestant, after its first calls: some pools start their processes only then."""
+    for _ in range(10):
+        contestant.call()
+    if contestant.burst is not None:
+        contestant.burst(200)
+    return contestant
+
+
 def submitting(name: str, pool: concurrent.futures.Executor) -> Contestant:
     """Any executor."""
 
@@ -59,7 +68,7 @@ def submitting(name: str, pool: concurrent.futures.Executor) -> Contestant:
         for each in [pool.submit(noop) for _ in range(calls)]:
             each.result()
 
-    return Contestant(name, lambda: pool.submit(noop).result(), burst)
+    return warmed_up(Contestant(name, lambda: pool.submit(noop).result(), burst))
 
 
 @contextmanager
@@ -86,7 +95,7 @@ def multiprocessing_pool() -> Iterator[Contestant]:
             for each in [pool.apply_async(noop) for _ in range(calls)]:
                 each.get()
 
-        yield Contestant(BATCHED, lambda: pool.apply(noop), burst)
+        yield warmed_up(Contestant(BATCHED, lambda: pool.apply(noop), burst))
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def pebble_pool() -> Iterator[Contestant]:
             for each in [pool.schedule(noop) for _ in range(calls)]:
                 each.result()
 
-        yield Contestant("pebble", lambda: pool.schedule(noop).result(), burst)
+        yield warmed_up(Contestant("pebble", lambda: pool.schedule(noop).result(), burst))
 
 
 @contextmanager
@@ -122,7 +131,7 @@ def joblib_parallel() -> Iterator[Contestant]:
         def burst(calls: int) -> None:
             parallel(joblib.delayed(noop)() for _ in range(calls))
 
-        yield Contestant("joblib", lambda: burst(1), burst, share=0.05)
+        yield warmed_up(Contestant("joblib", lambda: burst(1), burst, share=0.05))
 
 
 # Sends back what comes; it polls so many times before it sleeps.
@@ -168,7 +177,9 @@ def ping_pong(name: str, kind: socket.SocketKind, *, polling: bool = False) -> I
                 near.recv(65536, socket.MSG_DONTWAIT)
                 return
 
-    yield Contestant(name, poll if polling else call)
+    yield warmed_up(Contestant(name, poll if polling else call))
+    # Not close() alone: a pool that forks later workers has copies of this end in them.
+    near.shutdown(socket.SHUT_RDWR)
     near.close()
     echo.wait()
 

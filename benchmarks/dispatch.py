@@ -1,4 +1,4 @@
-"""What it costs to have another process do nothing: this package, its peers and bare system calls, in one run.
+"""What it costs to have another process do nothing: us, our peers and bare system calls in one run.
 
     python benchmarks/dispatch.py --quick --json dispatch.json
 
@@ -13,16 +13,27 @@ import concurrent.futures
 import json
 import multiprocessing
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import cell
 import numpy as np
-from contestants import BATCHED, FLOOR, FORK, PEERS, PING_PONG, REFERENCES, US, WORKERS, Contestant, forks, ours
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import KernelManager
-from rounds import Figure, duration, environment, fresh, in_turns, machine, table, timed
+from contestants import (
+    BATCHED,
+    FLOOR,
+    FORK,
+    PEERS,
+    PING_PONG,
+    REFERENCES,
+    US,
+    WORKERS,
+    Contestant,
+    forks,
+    ours,
+)
+from rounds import Figure, duration, figure, fresh, in_turns, machine, table, timed
+
 from snakepit_nb import Pool
 
 if TYPE_CHECKING:
@@ -33,6 +44,10 @@ if TYPE_CHECKING:
 SECOND_START: Final = f"{US}, second start"
 IMPORT: Final = "import snakepit_nb"
 EMPTY: Final = ("an empty cell", "an empty %%snakepit cell")
+TIMES: Final = 2.5
+START: Final = 20e-3
+CELL: Final = 5e-3
+FACE: Final = 30e-3
 UNWANTED: Final = ("IPython", "ipywidgets", "pyarrow")
 
 
@@ -46,8 +61,8 @@ class Effort(NamedTuple):
     forks: int
 
 
-QUICK: Final = Effort(rounds=3, calls=200, burst=2_000, cells=20, forks=20)
-FULL: Final = Effort(rounds=7, calls=500, burst=10_000, cells=50, forks=50)
+QUICK: Final = Effort(rounds=3, calls=200, burst=2_000, cells=60, forks=20)
+FULL: Final = Effort(rounds=7, calls=500, burst=10_000, cells=200, forks=50)
 
 
 class Aim(NamedTuple):
@@ -59,7 +74,7 @@ class Aim(NamedTuple):
 
 
 def entered(stack: ExitStack) -> list[Contestant]:
-    """All contestants that are installed, warmed up; this package first."""
+    """All contestants that are installed; this package first."""
     peers = []
     for name, peer in PEERS.items():
         try:
@@ -67,13 +82,7 @@ def entered(stack: ExitStack) -> list[Contestant]:
         except ImportError as error:
             print(f"left out: {name} (pip install {error.name})", file=sys.stderr)
     us = stack.enter_context(ours())
-    contestants = [us, *peers, *(stack.enter_context(reference()) for reference in REFERENCES)]
-    for each in contestants:
-        for _ in range(10):
-            each.call()
-        if each.burst is not None:
-            each.burst(200)
-    return contestants
+    return [us, *peers, *(stack.enter_context(reference()) for reference in REFERENCES)]
 
 
 def round_trips(contestants: Sequence[Contestant], effort: Effort) -> dict[str, Figure]:
@@ -166,45 +175,12 @@ def imports(effort: Effort) -> dict[str, Figure]:
     return in_turns(effort.rounds, {statement: of(statement) for statement in statements})
 
 
-class _ThisInterpreter(KernelSpecManager):
-    """Knows one kernel, that of this very environment, whatever others are installed."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name=kernel_name, language="python")
-
-
 def cells(effort: Effort) -> dict[str, Figure]:
-    """An empty cell in a notebook's kernel, from request to idle: an ordinary one, and one in a worker."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="snakepit_nb-"))
-        # Sockets in a folder of our own: no other user of the machine can reach this kernel.
-        manager = KernelManager(
-            kernel_spec_manager=_ThisInterpreter(),
-            transport="ipc",
-            ip=f"{folder}/kernel",
-            connection_file=f"{folder}/kernel.json",
-        )
-        manager.start_kernel(env={**environment(), "IPYTHONDIR": folder})
-        stack.callback(manager.shutdown_kernel)
-        client = manager.blocking_client()
-        client.start_channels()
-        stack.callback(client.stop_channels)
-        client.wait_for_ready(timeout=60)
-
-        def run(code: str) -> None:
-            reply = client.execute_interactive(code, timeout=60)["content"]
-            if reply["status"] != "ok":
-                message = f"the cell {code!r} failed: {reply.get('evalue')}"
-                raise RuntimeError(message)
-
-        def of(code: str) -> Callable[[], list[float]]:
-            return lambda: [timed(lambda: run(code)) for _ in range(effort.cells)]
-
-        in_worker = "%%snakepit\npass"
-        run("%load_ext snakepit_nb")
-        run(in_worker)
-        return in_turns(effort.rounds, {EMPTY[0]: of("pass"), EMPTY[1]: of(in_worker)})
+    """A cell in a notebook's kernel, from request to idle: an ordinary one, and one in a worker."""
+    ordinary, ours = cell.measure(effort.cells)
+    return {
+        name: figure([each / 1000 for each in ms]) for name, ms in zip(EMPTY, (ordinary, ours), strict=True)
+    }
 
 
 def loaded_by_a_worker() -> list[str]:
@@ -218,7 +194,7 @@ def aims(told: Mapping[str, Mapping[str, Figure]], loaded: Sequence[str]) -> Ite
     trips, tasks = told["round trip"], told["throughput"]
     us, bare = trips[US].median, min(trips[name].median for name in PING_PONG)
     yield Aim(
-        "a round trip within 2.5 times a bare ping-pong", f"{us / bare:.2f} times", us <= 2.5 * bare
+        f"a round trip within {TIMES} times a bare ping-pong", f"{us / bare:.2f} times", us <= TIMES * bare
     )
     references = {*PING_PONG, FLOOR, FORK, US}
     best = min((name for name in trips if name not in references), key=lambda name: trips[name].median)
@@ -230,11 +206,17 @@ def aims(told: Mapping[str, Mapping[str, Figure]], loaded: Sequence[str]) -> Ite
     ours_, theirs = 1 / tasks[US].median, 1 / tasks[BATCHED].median
     yield Aim(f"more tasks a second than {BATCHED}", f"{ours_:,.0f}, {theirs:,.0f}", ours_ > theirs)
     start = told["start"][SECOND_START].median
-    yield Aim("a second start of two workers with numpy under 20 ms", duration(start), start < 20e-3)
-    cell = told["cell"][EMPTY[1]].median - told["cell"][EMPTY[0]].median
-    yield Aim("an empty %%snakepit cell under 5 ms more than an empty cell", duration(cell), cell < 5e-3)
+    yield Aim(
+        f"a second start of two workers with numpy under {duration(START)}", duration(start), start < START
+    )
+    more = told["cell"][EMPTY[1]].median - told["cell"][EMPTY[0]].median
+    yield Aim(
+        f"an empty %%snakepit cell under {duration(CELL)} more than an empty cell",
+        duration(more),
+        more < CELL,
+    )
     face = told["import"][IMPORT].median
-    yield Aim("import snakepit_nb under 30 ms beyond numpy", duration(face), face < 30e-3)
+    yield Aim(f"import snakepit_nb under {duration(FACE)} beyond numpy", duration(face), face < FACE)
     yield Aim(f"a worker loads none of {', '.join(UNWANTED)}", ", ".join(loaded) or "none", not loaded)
 
 
@@ -242,22 +224,21 @@ def measured(effort: Effort) -> tuple[dict[str, dict[str, Figure]], list[Aim]]:
     """Measure everything, and print each table as soon as it is there."""
     told: dict[str, dict[str, Figure]] = {}
 
-    def tell(key: str, text: str) -> None:
-        del key
-        print(f"{text}\n", flush=True)
+    def tell(title: str, key: str, *beside: str, rate: bool = False) -> None:
+        print(table(title, told[key], *beside, rate=rate), end="\n\n", flush=True)
 
     with ExitStack() as stack:
         contestants = entered(stack)
         told["round trip"] = round_trips(contestants, effort)
-        tell("", table("One call, one at a time", told["round trip"], US, PING_PONG[1]))
+        tell("One call after the other", "round trip", US, PING_PONG[1])
         told["throughput"] = bursts(contestants, effort)
-        tell("", table(f"{effort.burst:,} separate calls at once, by call", told["throughput"], US, rate=True))
+        tell("Many separate calls at once, by call", "throughput", US, rate=True)
     told["start"] = starts(effort)
-    tell("", table("From no worker to two answers", told["start"], SECOND_START))
+    tell("From no worker to the answers of two", "start", SECOND_START)
     told["cell"] = cells(effort)
-    tell("", table("A cell in a notebook's kernel", told["cell"], EMPTY[0]))
+    tell("A cell in a notebook's kernel", "cell", EMPTY[0])
     told["import"] = imports(effort)
-    tell("", table("An import, beyond numpy", told["import"]))
+    tell("An import, beyond numpy", "import")
     return told, list(aims(told, loaded_by_a_worker()))
 
 

@@ -31,8 +31,19 @@ class Figure(NamedTuple):
     p90: float
 
 
+def figure(seconds: Sequence[float]) -> Figure:
+    """The figure of one round.
+
+    Example:
+        >>> figure([3.0, 1.0, 2.0])
+        Figure(median=2.0, p90=3.0)
+    """
+    ordered = sorted(seconds)
+    return Figure(statistics.median(ordered), ordered[int(len(ordered) * _NINE_TENTHS)])
+
+
 def in_turns(rounds: int, measures: Mapping[str, Callable[[], Sequence[float]]]) -> dict[str, Figure]:
-    """The figure of each measure, each taken once in every round.
+    """The figure of each measure over all rounds, each measured once in every round.
 
     Example:
         >>> in_turns(3, {"a": lambda: [1.0, 2.0, 3.0]})
@@ -42,13 +53,10 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], Sequence[float]]])
     for _ in range(rounds):
         for name, measure in measures.items():
             gc.collect()  # what the one before left behind is not this one's to clear away
-            seconds = sorted(measure())
-            runs[name].append(Figure(statistics.median(seconds), seconds[int(len(seconds) * _NINE_TENTHS)]))
+            runs[name].append(figure(measure()))
     return {
-        name: Figure(
-            statistics.median(each.median for each in figures), statistics.median(each.p90 for each in figures)
-        )
-        for name, figures in runs.items()
+        name: Figure(*(statistics.median(column) for column in zip(*each, strict=True)))
+        for name, each in runs.items()
     }
 
 
@@ -72,7 +80,7 @@ def fresh(code: str, *arguments: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """What the figures depend on; `load` says how busy others keep it."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count()
     return {
@@ -80,6 +88,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cores": str(cores),
+        "load": f"{os.getloadavg()[0]:.1f}",
     }
 
 
@@ -106,20 +115,21 @@ def table(title: str, figures: Mapping[str, Figure], *beside: str, rate: bool = 
     Example:
         >>> print(table("Calls", {"a": Figure(0.002, 0.003), "b": Figure(0.004, 0.004)}, "a"))
         Calls
-                      median       p90     to a
-          a             2 ms      3 ms     1.00
-          b             4 ms      4 ms     2.00
+                        median       p90     to a
+          a               2 ms      3 ms     1.00
+          b               4 ms      4 ms     2.00
     """
     beside = tuple(name for name in beside if name in figures)
     width = max(10, *map(len, figures))
-    columns = [max(7, len(name) + 3) + 2 for name in beside]
-    heads = "".join(f"to {name}".rjust(size) for name, size in zip(beside, columns, strict=True))
-    lines = [title, f"  {'':{width}}{'median':>10}{'per second' if rate else 'p90':>{12 if rate else 10}}{heads}"]
-    for name, figure in figures.items():
-        second = f"{1 / figure.median:>12,.0f}" if rate else f"{duration(figure.p90):>10}"
+    sizes = [max(9, len(name) + 5) for name in beside]
+    heads = "".join(f"{'to ' + name:>{size}}" for name, size in zip(beside, sizes, strict=True))
+    second = "a second" if rate else "p90"
+    lines = [title, f"  {'':{width}}{'median':>10}{second:>10}{heads}"]
+    for name, each in figures.items():
+        second = f"{1 / each.median:,.0f}" if rate else duration(each.p90)
         ratios = "".join(
-            f"{figure.median / figures[other].median:>{size}.2f}"
-            for other, size in zip(beside, columns, strict=True)
+            f"{each.median / figures[other].median:>{size}.2f}"
+            for other, size in zip(beside, sizes, strict=True)
         )
-        lines.append(f"  {name:{width}}{duration(figure.median):>10}{second}{ratios}")
+        lines.append(f"  {name:{width}}{duration(each.median):>10}{second:>10}{ratios}")
     return "\n".join(lines)

@@ -168,7 +168,7 @@ class Arena:
         )
 
     def hold(self, offset: int, generation: int) -> Block | None:
-        """Hold the live block at `offset` once more, until one more `free`; None where that life of it is over.
+        """Hold the live block at `offset` once more, until one more `free`; None where that life is over.
 
         Example:
             >>> arena = Arena(1 << 20)

@@ -2,8 +2,8 @@
 
 *Rule:* an arena stays within reach until its owner is gone and no array over it is left here.
 
-*Rule:* the end of the last array over a loan is the end of the loan. It may come in any thread, under any lock,
-so the finaliser waits for nothing (see `books`).
+*Rule:* the end of the last array over a loan is the end of the loan. It may come in any thread, under any
+lock, so the finaliser waits for nothing (see `books`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Attached:
         return _Mapped(mapping + handle.offset - low, mapping, length)
 
     def _whole(self) -> bool:
-        """Whether all of it is mapped, so that one array more costs nothing; a process may be short of space."""
+        """Whether all of it is mapped, so that one array more costs nothing; address space may be short."""
         if not self._address:
             try:
                 self._address = map_memory(self.fd, 0, self.nbytes, writable=True, private=False)
@@ -77,11 +77,13 @@ class Attached:
         return True
 
     def read(self, offset: int, nbytes: int) -> bytes:
+        """Copy plain bytes out of it."""
         if self.owned is not None:
             return bytes_at(self._address + offset, nbytes).tobytes()
         return read_at(self.fd, offset, nbytes)
 
     def close(self) -> None:
+        """Unmap it; no array over it may be left."""
         if self.owned is not None:
             self.owned.close()
             return
@@ -137,7 +139,7 @@ class Borrower:
 
     Args:
         own: This process's own arena: what came back home is borrowed like the rest.
-        on_return: Called with the peer, in whatever thread dropped the array, when leases begin to wait for it.
+        on_return: Called with the peer when leases begin to wait for it, in whatever thread drops an array.
         on_unknown: Called when a handle names an arena that is not attached, to attach what waits.
 
     Example:
@@ -159,7 +161,7 @@ class Borrower:
         self._returns: dict[str, list[int]] = {}
         self._announced: set[str] = set()
         self._attached: dict[str, Attached] = {}
-        # What may be lent on as it lies, by its address here: copy-on-write pages may hold this side's changes.
+        # What may be lent on as it lies, by its address: copy-on-write pages may hold this side's changes.
         self._places: list[tuple[int, int, weakref.ref[Lent]]] = []
         self._serial = count()
         if own is not None:
@@ -202,7 +204,7 @@ class Borrower:
             attached.close()
 
     def open_readonly(self, arena_id: str) -> tuple[int, int] | None:
-        """A new descriptor of an arena, for reading alone, and its length; None for an arena not known here."""
+        """A new descriptor of an arena, for reading alone, and its length; None for an unknown one."""
         with self._books.lock:
             attached = self._attached.get(arena_id)
             if attached is None:
@@ -237,8 +239,8 @@ class Borrower:
         """The bytes that a handle names, as an array whose end gives the lease back to `peer`.
 
         Raises:
-            ArrayError: the handle does not fit its arena, names one that is not known here, or a block of this
-                process that was freed since; or the system refused to map it.
+            ArrayError: the handle does not fit its arena, names one that is not known here, or a block of
+                this process that was freed since; or the system refused to map it.
         """
         self._look_for(handle.arena)
         with self._books.lock:
@@ -269,7 +271,7 @@ class Borrower:
         return np.asarray(lent)
 
     def lent_at(self, array: np.ndarray) -> tuple[ArrayHandle, int] | None:
-        """The handle of the loan that an array lies in as it is, and where in it; None where there is none."""
+        """The handle of the loan that an array lies in, and where in it; None where there is none."""
         if not self._places:
             return None
         address = int(array.__array_interface__["data"][0])

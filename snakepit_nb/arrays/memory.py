@@ -1,7 +1,7 @@
 """Memory straight from the system: files that have no name and hold memory, and mappings of them.
 
-*Rule:* nothing here has a name in any file system, so nothing can be left behind: the memory ends with its last
-descriptor and mapping.
+*Rule:* nothing here has a name in any file system, so nothing can be left behind: the memory ends with its
+last descriptor and mapping.
 
 The mappings are made with `mmap(2)` through ctypes, because Python's `mmap` duplicates the descriptor for
 every map and an array must not cost a descriptor.

@@ -62,7 +62,7 @@ class Store:
         role: Which side this process is on; it decides the `direction` of the events.
         arena: Where copies for peers are made; None means that every array travels inside the message.
         inline_bytes: Arrays below this many bytes travel inside the message without an event.
-        on_return: Called with the peer, in whatever thread dropped the array, when leases begin to wait for it.
+        on_return: Called with the peer when leases begin to wait for it, in whatever thread drops an array.
         on_unknown: Called when a handle names an arena that is not attached, to attach what waits.
 
     Example:
@@ -104,8 +104,8 @@ class Store:
             request_id: The request that it belongs to, for the events.
 
         Returns:
-            The handle, or None where the array has to travel inside the message: it is small (no event), or it
-            cannot be shared (one `fallback` event says why).
+            The handle, or None where the array has to travel inside the message: it is small (no event), or
+            it cannot be shared (one `fallback` event says why).
 
         Example:
             >>> Store("kernel", None).export(np.zeros(3)) is None
@@ -164,10 +164,10 @@ class Store:
         )  # fmt: skip
 
     def put(self, data: bytes | memoryview) -> Placed:
-        """Copy plain bytes for one reader: into the arena, or where there is no room in one, into memory of their own.
+        """Copy plain bytes for one reader: into the arena, or where that is full, into memory of their own.
 
-        That memory is known by its id like an arena, here and to a peer that was introduced to it, until the
-        lease ends.
+        That memory is known by its id like an arena, here and to a peer that was introduced to it, until
+        the lease ends.
 
         Raises:
             ArrayError: the system has no room either.
@@ -208,7 +208,7 @@ class Store:
         self._leases.hand(leases, holder)
 
     def release(self, leases: Iterable[int]) -> None:
-        """End leases: their importers are done with them. Unknown numbers are ignored (they ended by a death).
+        """End leases: their importers are done with them. Unknown numbers, ended by a death, are ignored.
 
         Example:
             >>> Store("kernel", None).release([1, 2])
@@ -245,6 +245,7 @@ class Store:
             ArrayError: the descriptor holds less than it is said to.
 
         Example:
+            >>> import os
             >>> arena, store = Arena(1 << 20), Store("kernel", None)
             >>> store.attach(arena.id, os.dup(arena.fd), arena.nbytes)
             >>> store.close(); arena.close()
@@ -284,8 +285,8 @@ class Store:
         Args:
             handle: What `export` gave, here or in a peer whose arena is attached.
             peer: Who exported it and gets the lease back.
-            mode: `"copy_on_write"` (writable, the lender sees nothing of it), `"in_place"` (writable, both see
-                it), `"readonly"`.
+            mode: `"copy_on_write"` (writable, the lender sees nothing of it), `"in_place"` (writable, both
+                see it), `"readonly"`.
             request_id: The request that it belongs to, for the events.
 
         Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from IPython.core.error import UsageError
 
 from snakepit_nb import events, options, registry, telemetry
-from snakepit_nb.errors.types import CaptureError, PoolError, SnakepitError
+from snakepit_nb.errors.types import CaptureError, PoolError, RemoteError, SnakepitError
 from snakepit_nb.magics.arguments import CellOptions, parse_cell
 from snakepit_nb.magics.capture import Captured, CellNames, analyse, check_outputs, mutation_note, select
 from snakepit_nb.magics.display import Shown, cell_number, interrupted, note, show_as, syntax_error
@@ -235,6 +235,8 @@ class _Prepared:
                 dropped = _blame(error, values, self._captured)
                 del values[dropped]
                 left.append(dropped)
+            except KeyboardInterrupt:
+                raise interrupted("the cell was stopped while it was sent to its worker") from None
             else:
                 self._sent = frozenset((*values, *self._captured.modules))
                 return future, left
@@ -333,31 +335,36 @@ def _blame(error: CaptureError, values: Mapping[str, object], captured: Captured
     raise error
 
 
-def _wait(pool: Pool, future: PoolFuture[CellResult], explain: Callable[[BaseException], None]) -> CellResult:
-    """The result; the stop button interrupts the cell, and kills its worker where that does not help."""
+def _wait(
+    pool: Pool, future: PoolFuture[CellResult], explain: Callable[[BaseException], None]
+) -> CellResult:
+    """The result, or an error that says what became of the cell."""
     try:
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            if future.done():
-                raise
-            pool.interrupt(future)
-            future.exception(timeout=options.current().interrupt_grace)
-    except TimeoutError:
-        if future.done():
-            raise
-        future.cancel()
-    except KeyboardInterrupt:
-        if future.done():
-            raise
-        future.cancel()
+        return _unless_interrupted(pool, future)
     except (SnakepitError, CancelledError) as error:
         explain(error)
+        raise
+    except KeyboardInterrupt:
+        future.cancel()
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {travel.describe(error)}"
         message = f"what the cell made could not be rebuilt in the notebook ({why}); to bring back the rest: -o NAMES"
         raise CaptureError(message, name="result", reason=why) from error
+
+
+def _unless_interrupted(pool: Pool, future: PoolFuture[CellResult]) -> CellResult:
+    """The result; the stop button interrupts the cell, and kills its worker where that does not help."""
+    try:
+        return future.result()
+    except KeyboardInterrupt as pressed:
+        if isinstance(pressed, RemoteError):
+            raise
+    try:
+        pool.interrupt(future)
+        future.exception(timeout=options.current().interrupt_grace)
+    except (TimeoutError, KeyboardInterrupt):
+        future.cancel()
     if future.cancelled():
         text = "the cell did not end when it was interrupted: its worker was killed and replaced"
         raise interrupted(text) from None

@@ -164,7 +164,10 @@ class Pool(concurrent.futures.Executor):
         try:
             supervisor.submit(request)
         except BaseException:
-            if number not in supervisor.requests:
+            if number in supervisor.requests:
+                # An interrupt came when the request was on its way, and nobody will ever hold its future.
+                future.cancel()
+            else:
                 store.release(arguments.leases)
             raise
         return future

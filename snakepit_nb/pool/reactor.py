@@ -1,6 +1,10 @@
 """The thread of a pool: it waits for descriptors, does jobs in order, and keeps time.
 
 *Rule:* it knows nothing of workers, and nothing of what it calls. With nothing to do it sleeps without end.
+
+A descriptor can be borrowed by a caller that reads it in its own thread. Where the two share a core, the answer
+is there before the caller has borrowed, and this thread is woken in vain, each time. It notices, and then
+leaves what is given back alone for as long as it is borrowed again and again, but for a look every millisecond.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ _LOG: Final = logging.getLogger(__name__)
 _SPARE: Final = 64
 _ARMED: Final = select.EPOLLIN
 _DISARMED: Final = 0
+_LINGER_NS: Final = 50_000_000
+_GLANCE: Final = 0.001
 
 
 class _Timer(NamedTuple):
@@ -66,6 +72,9 @@ class Reactor:
         self._timer_number = 0
         self._crowded = _SPARE
         self._watched: dict[int, Callable[[], object]] = {}
+        self._left_alone: set[int] = set()
+        self._linger_until_ns = 0
+        self._lingering = False
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
         self._ident = 0
@@ -109,6 +118,7 @@ class Reactor:
         self._jobs.clear()
         self._timers.clear()
         self._watched.clear()
+        self._left_alone.clear()
         self._close()
 
     # Jobs and times
@@ -141,26 +151,39 @@ class Reactor:
     # Descriptors
 
     def watch(self, fd: int, call: Callable[[], object]) -> None:
-        """Call this in the thread whenever the descriptor can be read, until `forget`."""
+        """Call this in the thread whenever the descriptor can be read, until `forget`.
+
+        The call says False where it found nothing to read because somebody had borrowed the descriptor.
+        """
         self._watched[fd] = call
         if self._epoll is not None:
             self._epoll.register(fd, _ARMED)
 
     def forget(self, fd: int) -> None:
         """Watch a descriptor no more; nothing where it is not watched."""
+        self._left_alone.discard(fd)
         if self._watched.pop(fd, None) is not None and self._epoll is not None:
             try:
                 self._epoll.unregister(fd)
             except (OSError, ValueError):
                 return
 
-    def arm(self, fd: int) -> None:
-        """Look at a descriptor again that `disarm` was called for."""
-        self._modify(fd, _ARMED)
+    def borrow(self, fd: int) -> None:
+        """Do not look at a descriptor until it is given back: the caller reads it."""
+        with self._lock:
+            if fd in self._left_alone:
+                self._left_alone.discard(fd)
+            else:
+                self._modify(fd, _DISARMED)
 
-    def disarm(self, fd: int) -> None:
-        """Do not look at a descriptor for now: somebody else reads it."""
-        self._modify(fd, _DISARMED)
+    def give_back(self, fd: int) -> None:
+        """Look at a borrowed descriptor again, at once or within a millisecond."""
+        with self._lock:
+            if self._lingering and fd in self._watched:
+                self._left_alone.add(fd)
+                self._linger_until_ns = time.monotonic_ns() + _LINGER_NS
+            else:
+                self._modify(fd, _ARMED)
 
     def _modify(self, fd: int, mask: int) -> None:
         if self._epoll is not None and fd in self._watched:
@@ -190,6 +213,8 @@ class Reactor:
                 call = self._watched.get(fd)
                 if call is not None:
                     self._answer(call)
+            if self._lingering:
+                self._glance()
             self._do_jobs()
             if self._stopping:
                 with self._lock:
@@ -209,15 +234,31 @@ class Reactor:
         if self._jobs:
             return 0.0
         with self._lock:
+            longest = _GLANCE if self._lingering else None
             while self._timers and not self._timers[0].needed():
                 heapq.heappop(self._timers)
             if not self._timers:
-                return None
-            return max(0.0, (self._timers[0].when_ns - time.monotonic_ns()) / 1e9)
+                return longest
+            pause = max(0.0, (self._timers[0].when_ns - time.monotonic_ns()) / 1e9)
+            return pause if longest is None else min(pause, longest)
+
+    def _glance(self) -> None:
+        """See to what was given back and left alone; when it is not borrowed any more, watch it as before."""
+        with self._lock:
+            calls = [self._watched[fd] for fd in self._left_alone]
+            if time.monotonic_ns() > self._linger_until_ns:
+                self._lingering = False
+                for fd in self._left_alone:
+                    self._modify(fd, _ARMED)
+                self._left_alone.clear()
+        for call in calls:
+            self._answer(call)
 
     def _answer(self, call: Callable[[], object]) -> None:
         try:
-            call()
+            if call() is False and not self._lingering:
+                self._linger_until_ns = time.monotonic_ns() + _LINGER_NS
+                self._lingering = True
             self._after()
         except Exception as error:  # noqa: BLE001 - whatever it is, futures wait for this thread
             _LOG.exception("the thread of the pool %r failed", self._name)

@@ -146,6 +146,8 @@ class Reception:
             worker.last_origin = request.origin
             if request.alone or worker.spoke:
                 self.drain_pipes(worker)
+        # What an answered request complained of says nothing about the death of a later one.
+        worker.stderr_tail = ""
         return request
 
     def settle(

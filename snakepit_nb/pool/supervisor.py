@@ -167,7 +167,7 @@ class Supervisor:
             if not worker.attending.acquire(blocking=False):
                 return
             try:
-                self.reactor.disarm(worker.channel_fd)
+                self.reactor.borrow(worker.channel_fd)
                 while not future.done() and worker.ended is None and request.worker_id == worker.worker_id:
                     found = worker.channel.spin(self._spin_ns)
                     if found is None:
@@ -187,7 +187,7 @@ class Supervisor:
                 self._gave_up(worker, error)
             finally:
                 worker.attending.release()
-                self.reactor.arm(worker.channel_fd)
+                self.reactor.give_back(worker.channel_fd)
 
     def cancel(self, future: PoolFuture[Any]) -> bool:
         """End a request, queued or running; whether it is cancelled now."""
@@ -437,12 +437,16 @@ class Supervisor:
         for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
             self.reactor.forget(fd)
 
-    def _listen(self, worker: WorkerProcess) -> None:
-        if worker.attending.acquire(blocking=False):
-            try:
-                self.drain(worker)
-            finally:
-                worker.attending.release()
+    def _listen(self, worker: WorkerProcess) -> bool:
+        """Take in what a worker says; False where a caller who waits was quicker."""
+        if not worker.attending.acquire(blocking=False):
+            return False
+        heard = self._heard
+        try:
+            self.drain(worker)
+        finally:
+            worker.attending.release()
+        return self._heard != heard
 
     def drain(self, worker: WorkerProcess) -> bool:
         """Take in some of what the worker has said; whether there may be more. `attending` is held."""

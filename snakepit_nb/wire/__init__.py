@@ -1,1 +1,1 @@
-"""What kernel and worker say to each other: values, their bytes, and the one place that reads and writes a socket."""
+"""What kernel and worker say to each other: values, their bytes, and the one place that moves them."""

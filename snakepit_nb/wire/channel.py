@@ -3,23 +3,27 @@
 *Rule:* a packet is one datagram of a SEQPACKET pair: it arrives whole or not at all, and whoever receives it
 is the only one who does. That is what makes taking back an unclaimed call exact.
 
-*Rule:* a packet too long for the socket goes through the sender's arena, and a `Spill` says where.
+*Rule:* a packet too long for the socket goes through memory, and a `Spill` says where: the sender's arena, or
+where there is none or no room in it, memory for this packet alone, whose descriptor goes along the lane.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import time
 from typing import TYPE_CHECKING, Final
 
+from snakepit_nb.errors.types import ArrayError
 from snakepit_nb.wire import codec
 from snakepit_nb.wire.messages import Spill
 from snakepit_nb.wire.patience import Patience
 
 if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
+    from snakepit_nb.wire.lane import DescriptorLane
     from snakepit_nb.wire.messages import Message
 
 LONGEST: Final = 60_000
@@ -55,6 +59,7 @@ class Channel:
         sock: This side's end.
         store: Where packets too long for the socket are put and found.
         peer: The peer's name in the store, for leases that go back.
+        lane: The way for descriptors beside this channel; without one a long packet needs room in an arena.
 
     Example:
         >>> from snakepit_nb.arrays.store import Store
@@ -67,10 +72,13 @@ class Channel:
         >>> ours.close(); theirs.close()
     """
 
-    __slots__ = ("_patience", "_readable", "_recv", "_send", "peer", "peer_arena", "sock", "store")
+    __slots__ = ("_patience", "_readable", "_recv", "_send", "lane", "peer", "peer_arena", "sock", "store")
 
-    def __init__(self, sock: socket.socket, store: Store, peer: str) -> None:
+    def __init__(
+        self, sock: socket.socket, store: Store, peer: str, lane: DescriptorLane | None = None
+    ) -> None:
         self.sock = sock
+        self.lane = lane
         self.store = store
         self.peer = peer
         self.peer_arena = ""
@@ -85,20 +93,59 @@ class Channel:
 
         Raises:
             OSError: the peer is gone.
-            ArenaFull, ArrayError: the packet is too long for the socket and does not fit the arena either.
+            ArrayError: the packet is too long for the socket, and there is no memory for it either.
         """
-        lease = None
         if len(packet) > LONGEST:
-            offset, lease = self.store.put(packet)
-            self.store.hand((lease,), self.peer)
-            packet = codec.encode(Spill(offset, len(packet), lease))
+            return self._spill(packet, wait=wait)
         try:
             self._send(packet, _NOSIGNAL if wait else _FLAGS)
         except BlockingIOError:
-            if lease is not None:
-                self.store.release((lease,))
             return False
         return True
+
+    def _spill(self, packet: bytes, *, wait: bool) -> bool:
+        store = self.store
+        spill = store.put(packet)
+        store.hand((spill.lease,), self.peer)
+        arrived = False
+        try:
+            if store.arena is None or spill.arena != store.arena.id:
+                self._pass_on(spill.arena, wait=wait)
+            note = codec.encode(Spill(spill.offset, len(packet), spill.lease, spill.arena))
+            self._send(note, _NOSIGNAL if wait else _FLAGS)
+            arrived = True
+        except BlockingIOError:
+            return False
+        finally:
+            if not arrived:
+                self._take_back(spill.arena, spill.lease)
+        return True
+
+    def _pass_on(self, parcel: str, *, wait: bool) -> None:
+        """Send the descriptor of memory that was made for one packet ahead of it."""
+        try:
+            found = self.store.open_readonly(parcel) if self.lane is not None else None
+            if self.lane is None or found is None:
+                message = (
+                    "a message that is too long for its socket needs an arena, or a lane for descriptors"
+                )
+                raise ArrayError(message)
+            fd, nbytes = found
+            try:
+                self.lane.hand_over(parcel, fd, nbytes, wait=wait)
+            finally:
+                os.close(fd)
+        except (BlockingIOError, ConnectionError):
+            raise
+        except OSError as error:  # too many descriptors are open, or on their way
+            message = f"a message that is too long for its socket cannot be handed over: {error.strerror}"
+            raise ArrayError(message) from error
+
+    def _take_back(self, arena: str, lease: int) -> None:
+        self.store.release((lease,))
+        if self.lane is not None and (self.store.arena is None or arena != self.store.arena.id):
+            with contextlib.suppress(OSError):  # who is gone has nothing to forget
+                self.lane.recall(arena)
 
     def receive(self) -> list[Message] | None:
         """The messages of the next packet, or None where none waits.
@@ -116,28 +163,41 @@ class Channel:
         return self.open(packet)
 
     def open(self, packet: bytes) -> list[Message]:
-        """The messages of a packet, its spilled part included."""
+        """The messages of a packet that was received, or of the one that it stands for.
+
+        Raises:
+            ProtocolError: the packet is not one of ours.
+            ArrayError: what it stands for is not there.
+        """
         found = codec.decode(packet)
         if len(found) == 1 and type(found[0]) is Spill:
             spill = found[0]
-            data = self.store.read(self.peer_arena, spill.offset, spill.nbytes)
+            alone = spill.arena != self.peer_arena
+            if alone and self.lane is not None:
+                self.lane.update(self.store)
+            data = self.store.read(spill.arena, spill.offset, spill.nbytes)
+            if alone:
+                self.store.detach(spill.arena)
             self.store.give_back(self.peer, spill.lease)
             return codec.decode(data)
         return found
 
     def own(self, packet: bytes) -> list[Message]:
-        """The messages of a packet that this side sent and took back; its spilled part is freed."""
+        """The messages of a packet that this side sent and took back; the memory of a long one is freed.
+
+        Raises:
+            ArrayError: the lease of that memory has ended, because the peer was taken for dead.
+        """
         found = codec.decode(packet)
         if len(found) == 1 and type(found[0]) is Spill:
             spill = found[0]
-            arena = self.store.arena
-            data = self.store.read(arena.id, spill.offset, spill.nbytes) if arena else b""
-            self.store.release((spill.lease,))
+            data = self.store.read(spill.arena, spill.offset, spill.nbytes)
+            self._take_back(spill.arena, spill.lease)
             return codec.decode(data)
         return found
 
     def spin(self, spin_ns: int) -> list[Message] | None:
-        """Poll for at most `spin_ns` nanoseconds without sleeping, where polling is worth it (see `patience`)."""
+        """Poll for at most `spin_ns` nanoseconds without sleeping, where it is worth it (see `patience`)."""
         began = _clock()
         if not self._patience.may_poll(began):
             return None

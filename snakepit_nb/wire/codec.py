@@ -2,8 +2,8 @@
 
 *Rule:* the codec never runs anything that a peer sent: numbers by `struct`, text as UTF-8, bytes as they are.
 
-A frame is a head (tag, version, two zero bytes), the message's numbers as unsigned 64-bit integers, the lengths of
-its byte fields as unsigned 32-bit integers, and then those fields. Little-endian. A packet is frames end to end.
+A frame is a head (tag, version, two bytes that mean nothing), the message's numbers, the lengths of its byte
+fields, both as unsigned 64-bit integers, and then those fields. Little-endian. A packet is frames end to end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Layout:
         self.build = kind
         self.numbers = numbers
         self.text = tuple(index for index, field in enumerate(fields) if field == "t")
-        self.struct = struct.Struct(f"<BBxx{'Q' * numbers}{'I' * (len(fields) - numbers)}")
+        self.struct = struct.Struct(f"<BBxx{'Q' * len(fields)}")
         self.pack = self.struct.pack
         self.size = self.struct.size
 
@@ -52,7 +52,7 @@ _KINDS: Final[tuple[tuple[int, type, str], ...]] = (
     (9, messages.Output, "ntt"),
     (10, messages.Display, "nb"),
     (11, messages.Events, "nb"),
-    (12, messages.Spill, "nnn"),
+    (12, messages.Spill, "nnnt"),
     (13, messages.Broken, "b"),
     (14, messages.Introduce, "nt"),
     (15, messages.Dismiss, "t"),
@@ -67,7 +67,7 @@ def encode(message: Message) -> bytes:
     """The frame of one message.
 
     Raises:
-        ProtocolError: a number is negative or above 64 bits, or a field is longer than 4 GiB.
+        ProtocolError: a number is negative or above 64 bits.
 
     Example:
         >>> decode(encode(messages.Stop()))
@@ -142,8 +142,12 @@ def decode(packet: bytes) -> list[Message]:
         second = first + arguments
         if second + buffers == end and version == VERSION:
             return [messages.Call(number, packet[_CALL.size : first], packet[first:second], packet[second:])]
+    return _decode_each(packet)
+
+
+def _decode_each(packet: bytes) -> list[Message]:
     found: list[Message] = []
-    position = 0
+    position, end = 0, len(packet)
     while position < end:
         layout = _BY_TAG.get(packet[position])
         if layout is None or position + layout.size > end:
@@ -151,24 +155,25 @@ def decode(packet: bytes) -> list[Message]:
             raise ProtocolError(text)
         _, version, *head = layout.struct.unpack_from(packet, position)
         if version != VERSION:
-            text = f"wire version {version}, expected {VERSION}: kernel and worker run different releases; restart both"
+            text = (
+                f"wire version {version}, expected {VERSION}: kernel and worker run different releases; "
+                "restart both"
+            )
             raise ProtocolError(text)
         position += layout.size
-        numbers = layout.numbers
-        for index in range(numbers, len(head)):
+        for index in range(layout.numbers, len(head)):
             length = head[index]
             head[index] = packet[position : position + length]
             position += length
         if position > end:
             text = f"a {layout.build.__name__} frame says more bytes than its packet holds"
             raise ProtocolError(text)
-        if layout.text:
-            try:
-                for index in layout.text:
-                    head[index] = head[index].decode()
-            except UnicodeDecodeError as error:
-                text = f"a {layout.build.__name__} frame holds text that is not UTF-8"
-                raise ProtocolError(text) from error
+        try:
+            for index in layout.text:
+                head[index] = head[index].decode()
+        except UnicodeDecodeError as error:
+            text = f"a {layout.build.__name__} frame holds text that is not UTF-8"
+            raise ProtocolError(text) from error
         found.append(layout.build(*head))
     return found
 

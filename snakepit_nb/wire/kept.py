@@ -1,10 +1,10 @@
 """Which functions a worker keeps: a bounded list that both sides hold, and that needs no word about it.
 
-*Rule:* the kernel counts a function as kept only once a call of it was answered, and sends it along until then:
-so a packet that is taken back takes nothing with it that a later packet relies on.
+*Rule:* the kernel counts a function as kept only once a call of it was answered, and sends it along until
+then: so a packet that is taken back takes nothing with it that a later packet relies on.
 
-*Rule:* both sides note the same functions in the same order, the worker when it is called and the kernel when it
-is answered. The worker is ahead of the kernel by the calls on their way; its list is longer by as many.
+*Rule:* both sides note the same functions in the same order, the worker when it is called and the kernel when
+it is answered. The worker is ahead of the kernel by the calls on their way; its list is longer by as many.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """The lane beside a channel on which descriptors of arenas travel, and the news that one is gone.
 
-*Rule:* a descriptor is sent before the first packet that names its arena, and never taken back: so a reader
-that meets an unknown arena finds it by emptying its lane.
+*Rule:* a descriptor is sent before the first packet that names its arena, and never taken out of the lane: so
+a reader that meets an unknown arena finds it by emptying its lane.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.errors.types import ProtocolError
@@ -40,13 +43,14 @@ class DescriptorLane:
         >>> ours.close(); theirs.close(); store.close(); arena.close()
     """
 
-    __slots__ = ("_told", "sock")
+    __slots__ = ("_owed", "_told", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         # `socket.send_fds` and `recv_fds` take flags and drop them: the socket itself must not block.
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the name says what it is
         self.sock = sock
         self._told: set[str] = set()
+        self._owed: deque[Dismiss] = deque()
 
     def knows(self, arena: str) -> bool:
         """Whether the peer was told of this arena.
@@ -66,25 +70,60 @@ class DescriptorLane:
             OSError: the peer is gone, or does not read its lane.
         """
         if arena not in self._told:
-            packet = codec.encode(Introduce(nbytes, arena))
-            socket.send_fds(self.sock, [packet], [fd])
+            self.hand_over(arena, fd, nbytes)
             self._told.add(arena)
 
-    def dismiss(self, arena: str) -> None:
-        """Tell the peer that an arena is gone, if it ever knew of it.
+    def hand_over(self, arena: str, fd: int, nbytes: int, *, wait: bool = False) -> None:
+        """Hand the peer the descriptor of memory that it forgets by itself; with `wait`, when there is room.
 
         Raises:
-            OSError: the peer is gone, or does not read its lane.
+            OSError: the peer is gone; or without `wait`, it does not read its lane.
+        """
+        packet = codec.encode(Introduce(nbytes, arena))
+        while True:
+            try:
+                self._pay()
+                socket.send_fds(self.sock, [packet], [fd])
+            except BlockingIOError:
+                if not wait:
+                    raise
+                room = select.poll()
+                room.register(self.sock, select.POLLOUT)
+                room.poll()
+            else:
+                return
+
+    def dismiss(self, arena: str) -> None:
+        """Tell the peer that an arena is gone, if it ever knew of it; later, where the lane is full.
+
+        Raises:
+            OSError: the peer is gone.
         """
         if arena in self._told:
             self._told.discard(arena)
-            self.sock.send(codec.encode(Dismiss(arena)))
+            self.recall(arena)
+
+    def recall(self, arena: str) -> None:
+        """Have the peer forget memory that was handed over; later, where the lane is full.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        self._owed.append(Dismiss(arena))
+        with contextlib.suppress(BlockingIOError):
+            self._pay()
+
+    def _pay(self) -> None:
+        while self._owed:
+            self.sock.send(codec.encode(self._owed[0]))
+            self._owed.popleft()
 
     def update(self, store: Store) -> None:
         """Take in all that waits on the lane.
 
         Raises:
             ProtocolError: something else than an arena came along it.
+            ArrayError: a descriptor holds less than it is said to.
         """
         while True:
             try:
@@ -95,7 +134,7 @@ class DescriptorLane:
                 return
             match codec.decode(packet):
                 case [Introduce(nbytes, arena)] if len(fds) == 1:
-                    os.set_inheritable(fds[0], False)
+                    os.set_inheritable(fds[0], False)  # noqa: FBT003 - as above
                     store.attach(arena, fds[0], nbytes)
                 case [Dismiss(arena)]:
                     store.detach(arena)

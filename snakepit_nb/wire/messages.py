@@ -61,7 +61,7 @@ class Nudge(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """Worker to kernel, first of all: who I am, and the arena that I sent along the other lane if I have one."""
+    """Worker to kernel, first of all: who I am, and the arena, if any, that I sent along the other lane."""
 
     pid: int
     arena_bytes: int
@@ -111,15 +111,20 @@ class Events(NamedTuple):
 
 
 class Spill(NamedTuple):
-    """Either way: the next packet is too long for the socket and lies in the sender's arena instead."""
+    """Either way, alone in its packet: the real one is too long for the socket and lies in this memory.
+
+    `arena` is the sender's, or where that has no room, memory for this packet alone; its descriptor came
+    along the lane before.
+    """
 
     offset: int
     nbytes: int
     lease: int
+    arena: str
 
 
 class Broken(NamedTuple):
-    """Worker to kernel instead of `Hello`: I cannot start, and why (what `errors.pack_exception` made of it)."""
+    """Worker to kernel instead of `Hello`: I cannot start, and why, as `errors.pack_exception` tells it."""
 
     error: bytes
 
@@ -130,7 +135,16 @@ Message = (
     | Release
     | Introduce
     | Dismiss
-    | Stop | Nudge | Hello | Value | Error | Output | Display | Events | Spill | Broken
+    | Stop
+    | Nudge
+    | Hello
+    | Value
+    | Error
+    | Output
+    | Display
+    | Events
+    | Spill
+    | Broken
 )
 
 

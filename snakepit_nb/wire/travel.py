@@ -71,47 +71,54 @@ def obstacle(obj: object, name: str) -> Obstacle | None:
     reason = refusal(obj)
     if reason is None:
         return None
-    path, seen, tries = name, {id(obj)}, 0
+    path, seen, tries = name, {id(obj)}, _TRIES
     for _ in range(_DEEPEST):
-        for suffix, part in _parts(obj):
-            tries += 1
-            if tries > _TRIES:
+        found = None
+        for suffix, part in _surely(_parts(obj)):
+            tries -= 1
+            if tries < 0:
                 break
-            if id(part) in seen:
-                continue
-            its_reason = refusal(part)
-            if its_reason is not None:
-                seen.add(id(part))
-                obj, path, reason = part, path + suffix, its_reason
+            if id(part) not in seen and (its_reason := refusal(part)) is not None:
+                found = suffix, part, its_reason
                 break
-        else:
+        if found is None:
             break
-        if tries > _TRIES:
-            break
+        suffix, obj, reason = found
+        path += suffix
+        seen.add(id(obj))
     return Obstacle(path, type(obj).__name__, reason)
+
+
+def _surely(parts: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+    """The parts up to where an object of the user's refuses to be looked at."""
+    while True:
+        try:
+            part = next(parts)
+        except Exception:  # noqa: BLE001 - their `items`, `__repr__` or `__dict__` may raise anything
+            return
+        yield part
 
 
 def _parts(obj: object) -> Iterator[tuple[str, object]]:
     """What an object holds, with the text that leads there from it."""
     if isinstance(obj, dict):
         for key, value in list(obj.items()):
-            yield f"[{key!r}]" if isinstance(key, (str, int)) else f"[<{type(key).__name__}>]", value
-            if not isinstance(key, (str, int)):
+            named = isinstance(key, (str, int))
+            yield f"[{key!r}]" if named else f"[<{type(key).__name__}>]", value
+            if not named:
                 yield f"<key {type(key).__name__}>", key
     elif isinstance(obj, (list, tuple)):
-        for index, value in enumerate(list(obj)):
-            yield f"[{index}]", value
+        yield from ((f"[{index}]", value) for index, value in enumerate(list(obj)))
     elif isinstance(obj, (set, frozenset)):
-        for value in list(obj):
-            yield f"<member {type(value).__name__}>", value
+        yield from ((f"<member {type(value).__name__}>", value) for value in list(obj))
     elif isinstance(obj, types.MethodType):
         yield ".__self__", obj.__self__
     elif isinstance(obj, types.FunctionType):
         yield from _of_function(obj)
-    held = getattr(obj, "__dict__", None)
-    if isinstance(held, dict) and not isinstance(obj, (types.FunctionType, types.ModuleType, type)):
-        for attribute, value in list(held.items()):
-            yield f".{attribute}", value
+    if not isinstance(obj, (types.FunctionType, types.ModuleType, type)):
+        held = getattr(obj, "__dict__", None)
+        if isinstance(held, dict):
+            yield from ((f".{attribute}", value) for attribute, value in list(held.items()))
 
 
 def _of_function(function: types.FunctionType) -> Iterator[tuple[str, object]]:

@@ -1,0 +1,31 @@
+"""Kernels with the extension loaded: one for the tests that leave it as it was, and new ones for the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernels import Notebook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _loaded() -> Iterator[Notebook]:
+    with Notebook() as kernel:
+        kernel.run("%load_ext snakepit_nb").ok()
+        kernel.run("%snakepit start").ok()
+        yield kernel
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Notebook]:
+    """One kernel for a module, its workers started: for cells that neither kill nor redefine what others use."""
+    yield from _loaded()
+
+
+@pytest.fixture
+def own() -> Iterator[Notebook]:
+    """A kernel for this test alone: its workers may die."""
+    yield from _loaded()
