@@ -16,6 +16,9 @@ from snakepit_nb.testing import capture_events
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+
+    from snakepit_nb.arrays.handle import ArrayHandle
     from snakepit_nb.testing import Captured
 
 KERNEL = "kernel"
@@ -37,6 +40,14 @@ def settle(kernel: Store, worker: Store) -> None:
             return
         kernel.release(theirs)
         worker.release(ours)
+
+
+def lend(store: Store, array: np.ndarray, holder: str) -> ArrayHandle:
+    """Export an array for a holder; it must be possible."""
+    handle = store.export(array)
+    assert handle is not None
+    store.hand([handle.lease], holder)
+    return handle
 
 
 @contextmanager

@@ -132,15 +132,15 @@ class _Text:
                 return _plain(self._body)
             except (SyntaxError, ValueError):
                 pass
-        try:
-            return self._transformed()
-        except (SyntaxError, ValueError) as error:
-            raise self._syntax_error(error) from None
-
-    def _transformed(self) -> _Source:
-        python = self._shell.transform_cell(self._body)
         # IPython drops empty lines at the top; the lines below keep their numbers.
-        python = "\n" * _empty_lines(self._body) + python
+        python = "\n" * _empty_lines(self._body) + self._shell.transform_cell(self._body)
+        try:
+            return self._transformed(python)
+        except (SyntaxError, ValueError):
+            raise self._syntax_error(python) from None
+
+    @staticmethod
+    def _transformed(python: str) -> _Source:
         names = analyse(python)
         said = spoken(python)
         if said.cell_magics:
@@ -160,15 +160,18 @@ class _Text:
         )
         return _Source(python, names)
 
-    def _syntax_error(self, error: SyntaxError | ValueError) -> Exception:
-        if not isinstance(error, SyntaxError):
-            error = SyntaxError(str(error))
+    def _syntax_error(self, python: str) -> Exception:
+        """The error with the lines of the whole cell, which its message may name, too."""
         above = self.header.count("\n") + 1 if self.header else 0
-        for attribute in ("lineno", "end_lineno"):
-            number = getattr(error, attribute)
-            if number:
-                setattr(error, attribute, number + above)
-        return syntax_error(self._shell, error, f"{self.header}\n{self._body}" if above else self._body)
+        error: SyntaxError | None = None
+        try:
+            analyse("\n" * above + python)
+        except SyntaxError as found:
+            error = found
+        except ValueError as found:
+            error = SyntaxError(str(found))
+        whole = f"{self.header}\n{self._body}" if above else self._body
+        return syntax_error(self._shell, error or SyntaxError("invalid syntax"), whole)
 
 
 def _empty_lines(text: str) -> int:

@@ -140,8 +140,6 @@ class _Interrupted(_Told, KeyboardInterrupt):
     """The stop button, without the frames of whoever was waiting."""
 
 
-# IPython prints the whole stack for a real one that is raised inside a magic. Front ends go by the name.
-_SyntaxError: Final = type("SyntaxError", (_Told, Exception), {"__doc__": "The text of a cell is not Python."})
 _Interrupted.__name__ = _Interrupted.__qualname__ = "KeyboardInterrupt"
 
 
@@ -153,10 +151,14 @@ def syntax_error(shell: InteractiveShell, error: SyntaxError, text: str) -> Exce
         error: What the compiler raised; its lines are those of `text`.
         text: The whole cell as it was typed.
     """
+    # What it was caught beside is no part of what the user did.
+    error.__context__ = error.__cause__ = None
     error.filename = shell.compile.cache(text, cell_number(shell))
     lines = shell.SyntaxTB.structured_traceback(type(error), error, [])
     line = f", line {error.lineno}" if error.lineno else ""
-    made: Exception = _SyntaxError(f"{error.msg} (In [{cell_number(shell)}]{line})", lines)
+    # IPython prints the whole stack for a real one that is raised inside a magic; front ends go by the name.
+    kind = type(type(error).__name__, (_Told, Exception), {"__doc__": "The text of a cell is not Python."})
+    made: Exception = kind(f"{error.msg} (In [{cell_number(shell)}]{line})", lines)
     return made
 
 

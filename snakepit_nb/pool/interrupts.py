@@ -33,6 +33,8 @@ os.register_at_fork(after_in_child=_after_fork)
 class Uninterrupted:
     """Hold an interrupt back until the block ends; `waiting` lets it through while the block only waits.
 
+    `seen` is whether one is held back: a block that is about to wait, or that goes on and on, ends then.
+
     In another thread than the main one, where no interrupt arrives, it does nothing.
 
     Example:
@@ -41,11 +43,11 @@ class Uninterrupted:
         False
     """
 
-    __slots__ = ("_previous", "_seen", "waiting")
+    __slots__ = ("_previous", "seen", "waiting")
 
     def __init__(self) -> None:
         self._previous: object = None
-        self._seen = False
+        self.seen = False
         self.waiting = False
 
     def __enter__(self) -> Self:
@@ -61,7 +63,7 @@ class Uninterrupted:
             self.waiting = False
             self._previous(number, frame)  # type: ignore[operator]
         else:
-            self._seen = True
+            self.seen = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,6 +72,6 @@ class Uninterrupted:
         if previous is not None:
             signal(SIGINT, previous)
             self._previous = None
-            if self._seen:
-                self._seen = False
+            if self.seen:
+                self.seen = False
                 previous(SIGINT, None)  # type: ignore[operator]

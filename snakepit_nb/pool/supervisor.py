@@ -168,7 +168,7 @@ class Supervisor:
                 return
             try:
                 self.reactor.borrow(worker.channel_fd)
-                while not future.done() and worker.ended is None and request.worker_id == worker.worker_id:
+                while not (future.done() or guard.seen) and worker.ended is None and request.worker_id == worker.worker_id:
                     found = worker.channel.spin(self._spin_ns)
                     if found is None:
                         left = None if until is None else until - time.monotonic()
@@ -176,6 +176,9 @@ class Supervisor:
                             break
                         guard.waiting = True
                         try:
+                            # One that came before this line did not raise, one that comes after does.
+                            if guard.seen:
+                                break
                             worker.channel.wait(left)
                         finally:
                             guard.waiting = False

@@ -132,16 +132,20 @@ class DescriptorLane:
                 return
             if not packet:
                 return
-            match codec.decode(packet):
+            try:
+                found = codec.decode(packet)
+            except ProtocolError:
+                found = []
+            match found:
                 case [Introduce(nbytes, arena)] if len(fds) == 1:
                     os.set_inheritable(fds[0], False)  # noqa: FBT003 - as above
                     store.attach(arena, fds[0], nbytes)
-                case [Dismiss(arena)]:
+                case [Dismiss(arena)] if not fds:
                     store.detach(arena)
-                case other:
+                case _:
                     for fd in fds:
                         os.close(fd)
-                    message = f"a lane for descriptors carried {other!r}"
+                    message = f"a lane for descriptors carried {found or packet[:40]!r} with {len(fds)}"
                     raise ProtocolError(message)
 
     def close(self) -> None:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 TINY = 1_000_000
 NEVER = 10**9
+INDEX = st.integers(0, 5)
+MOVES = st.lists(
+    st.tuples(INDEX, st.integers(1, 15), st.sampled_from([1, 1, 1, 100 * TINY])), min_size=1, max_size=5
+)
 
 
 def pool_of(workers: int, *, ahead: int = 4, deaths: int = NEVER) -> PoolState:
@@ -287,6 +291,23 @@ class SimulatedWorker:
     ready: bool = False
     told: bool = False
     over: bool = False
+    ahead_of_kernel: int = 1
+
+    def moves(self) -> list[str]:
+        heard = ["hear"] if self.said else []
+        if self.over:
+            return heard
+        if not self.ready:
+            return ["serve"]
+        if self.running is not None:
+            return ["finish", *heard]
+        # A worker may be a call ahead of what was heard of it.
+        return ["claim", *heard] if self.socket and len(self.said) < self.ahead_of_kernel else heard
+
+    def finish(self) -> None:
+        assert self.running is not None
+        self.said.append(self.running)
+        self.running = None
 
     def holds(self) -> list[int]:
         return [*self.said, *([] if self.running is None else [self.running]), *self.socket]
@@ -306,16 +327,31 @@ class World(RuleBasedStateMachine):
         self.room = NEVER
         self.finished = 0
         self.wanted: int | None = None
+        self.ending = "none"
+        self.ends_after = 0
 
     @initialize(
         workers=st.integers(1, 3),
-        ahead=st.sampled_from([1, 2, 5]),
-        deaths=st.sampled_from([2, NEVER]),
-        room=st.sampled_from([1, 2, NEVER]),
+        ahead=st.sampled_from([1, 2, 5, 5]),
+        deaths=st.sampled_from([2, NEVER, NEVER]),
+        room=st.sampled_from([1, 2, NEVER, NEVER]),
+        ending=st.sampled_from(["none", "close", "close and cancel", "abort", "break"]),
+        ends_after=st.integers(3, 60),
+        warm=st.booleans(),
     )
-    def made(self, workers: int, ahead: int, deaths: int, room: int) -> None:
+    def made(  # noqa: PLR0917 - rules take everything by name
+        self, workers: int, ahead: int, deaths: int, room: int, ending: str, ends_after: int, *, warm: bool
+    ) -> None:
+        self.ending = ending
+        self.ends_after = ends_after
         self.state = pool_of(workers, ahead=ahead, deaths=deaths)
         self.room = room
+        if warm:
+            self.do(self.state.started())
+            for key in list(self.world):
+                self.make_ready(key)
+                self.state.workers[key].mean_ns = 1
+                self.world[key].ahead_of_kernel = 2
 
     # What the supervisor does
 
@@ -365,49 +401,40 @@ class World(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(alone=st.lists(st.sampled_from([False, False, True]), min_size=1, max_size=6))
+    @rule(alone=st.lists(st.sampled_from([False, False, True]), min_size=1, max_size=5))
     def submit(self, alone: list[bool]) -> None:
         for each in alone:
             if not self.state.closing and self.state.broken is None:
                 self.submitted += 1
                 self.do(self.state.submitted(self.submitted, alone=each))
 
-    @rule(data=st.data())
-    def serve(self, data: st.DataObject) -> None:
-        starting = [key for key, each in self.world.items() if not each.ready and not each.over]
-        if starting:
-            self.make_ready(data.draw(st.sampled_from(starting)))
+    @rule(moves=MOVES)
+    def work(self, moves: list[tuple[int, int, int]]) -> None:
+        for index, times, run_ns in moves:
+            for _ in range(times):
+                keys = list(self.world)
+                worker_id = keys[index % len(keys)] if keys else ""
+                for move in self.world[worker_id].moves()[:1] if keys else ():
+                    self.move(worker_id, move, run_ns)
+
+    def move(self, worker_id: str, move: str, run_ns: int = 1) -> None:
+        worker = self.world[worker_id]
+        if move == "serve":
+            self.make_ready(worker_id)
+        elif move == "claim":
+            self.take(worker)
+        elif move == "finish":
+            worker.finish()
+        else:
+            self.hear_one(worker_id, run_ns)
 
     def make_ready(self, worker_id: str) -> None:
         self.world[worker_id].ready = True
         self.do(self.state.ready(worker_id))
 
-    @rule(data=st.data())
-    def claim(self, data: st.DataObject) -> None:
-        able = [
-            each for each in self.world.values() if each.socket and each.running is None and not each.over
-        ]
-        if able:
-            self.take(data.draw(st.sampled_from(able)))
-
     def take(self, worker: SimulatedWorker) -> None:
         worker.running = worker.socket.popleft()
         self.ran[worker.running] += 1
-
-    @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        able = [each for each in self.world.values() if each.running is not None and not each.over]
-        if able:
-            worker = data.draw(st.sampled_from(able))
-            assert worker.running is not None
-            worker.said.append(worker.running)
-            worker.running = None
-
-    @rule(data=st.data(), run_ns=st.sampled_from([1, 1, 100 * TINY]))
-    def hear(self, data: st.DataObject, run_ns: int) -> None:
-        able = [key for key, each in self.world.items() if each.said]
-        if able:
-            self.hear_one(data.draw(st.sampled_from(able)), run_ns)
 
     def hear_one(self, worker_id: str, run_ns: int) -> None:
         request_id = self.world[worker_id].said.popleft()
@@ -415,37 +442,41 @@ class World(RuleBasedStateMachine):
             self.end(request_id, "ok")
         self.do(self.state.answered(worker_id, request_id, run_ns))
 
-    @rule(data=st.data(), outcome=st.sampled_from(["cancelled", "timeout"]))
-    def cancel(self, data: st.DataObject, outcome: str) -> None:
+    def cancel(self, index: int) -> None:
         if pending := self.pending():
-            request_id = data.draw(st.sampled_from(pending))
+            request_id = pending[index % len(pending)]
             answered = any(request_id in each.said for each in self.world.values())
-            self.do(self.state.cancelled(request_id, outcome))
+            self.do(self.state.cancelled(request_id, "cancelled" if index % 2 else "timeout"))
             assert answered or request_id in self.ends, "neither answered nor ended"
 
-    @rule(data=st.data())
-    def interrupt(self, data: st.DataObject) -> None:
+    def interrupt(self, index: int) -> None:
         if pending := self.pending():
-            self.wanted = data.draw(st.sampled_from(pending))
+            self.wanted = pending[index % len(pending)]
             self.do(self.state.interrupted(self.wanted))
+
+    @rule(
+        what=st.sampled_from(
+            ["cancel", "cancel", "interrupt", "die", "find_a_death", "pass_time", "start_all"],
+        ),
+        index=INDEX,
+    )
+    def something_else_happens(self, what: str, index: int) -> None:
+        getattr(self, what)(index)
 
     def pending(self) -> list[int]:
         return [each for each in range(1, self.submitted + 1) if each not in self.ends]
 
-    @rule(data=st.data())
-    def die(self, data: st.DataObject) -> None:
+    def die(self, index: int) -> None:
         """A worker dies by itself; that is found out later, when it is buried."""
-        if alive := sorted(key for key, each in self.world.items() if not each.over):
-            self.world[data.draw(st.sampled_from(alive))].over = True
+        if alive := [each for each in self.world.values() if not each.over]:
+            alive[index % len(alive)].over = True
 
-    @rule(data=st.data())
-    def find_a_death(self, data: st.DataObject) -> None:
-        if dead := sorted(key for key, each in self.world.items() if each.over):
-            self.bury(data.draw(st.sampled_from(dead)))
+    def find_a_death(self, index: int) -> None:
+        if dead := [key for key, each in self.world.items() if each.over]:
+            self.bury(dead[index % len(dead)])
 
-    @rule(seconds=st.sampled_from([1.0, 60.0]))
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+    def pass_time(self, index: int) -> None:
+        self.now += 20.0 * index
 
     def bury(self, worker_id: str) -> None:
         worker = self.world[worker_id]
@@ -466,26 +497,22 @@ class World(RuleBasedStateMachine):
     def resume(self) -> None:
         self.do(self.state.resumed(self.paused.pop(0)))
 
-    @rule()
-    def start_all(self) -> None:
+    def start_all(self, _: int) -> None:
         self.do(self.state.started())
 
-    @rule(cancel=st.booleans(), rarely=st.integers(0, 9))
-    def close(self, cancel: bool, rarely: int) -> None:
-        if not rarely:
-            self.do(self.state.closed(cancel_futures=cancel))
-
-    @rule(rarely=st.integers(0, 19))
-    def abort(self, rarely: int) -> None:
-        if not rarely:
-            self.do(self.state.aborted())
-            assert len(self.ends) == self.submitted
-
-    @rule(rarely=st.integers(0, 19))
-    def break_down(self, rarely: int) -> None:
-        if not rarely:
-            self.do(self.state.broke("no more"))
-            assert len(self.ends) == self.submitted
+    @precondition(lambda self: self.ending != "none" and self.submitted > self.ends_after)
+    @rule()
+    def end_the_pool(self) -> None:
+        ending, self.ending = self.ending, "none"
+        match ending:
+            case "abort":
+                self.do(self.state.aborted())
+                assert len(self.ends) == self.submitted
+            case "break":
+                self.do(self.state.broke("no more"))
+                assert len(self.ends) == self.submitted
+            case _:
+                self.do(self.state.closed(cancel_futures=ending == "close and cancel"))
 
     # What holds at all times
 
@@ -541,15 +568,9 @@ class World(RuleBasedStateMachine):
             for worker_id, worker in list(self.world.items()):
                 if worker.over:
                     self.bury(worker_id)
-                elif not worker.ready:
-                    self.make_ready(worker_id)
-                elif worker.said:
-                    self.hear_one(worker_id, 1)
-                elif worker.running is not None:
-                    worker.said.append(worker.running)
-                    worker.running = None
-                elif worker.socket:
-                    self.take(worker)
+                else:
+                    for move in worker.moves():
+                        self.move(worker_id, move)
         assert sorted(self.ends) == list(range(1, self.submitted + 1))
         assert not self.state.queue
         assert self.finished
@@ -560,7 +581,7 @@ class World(RuleBasedStateMachine):
             self.do(self.state.resumed(worker_id))
 
 
-World.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+World.TestCase.settings = settings(max_examples=200, stateful_step_count=30)
 TestWorld = World.TestCase
 
 

@@ -1,0 +1,96 @@
+"""The benchmarks run, and tell all that they promise; what the figures say is no matter of a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+# The shortest run there can be: one round, a few calls.
+SHORTEST: Final = """
+import sys
+sys.path.insert(0, "benchmarks")
+if __name__ == "__main__":
+    import dispatch
+    dispatch.QUICK = dispatch.Effort(rounds=1, calls=2, burst=20, cells=1, forks=2)
+    sys.exit(dispatch.main(["--quick", "--json", sys.argv[1]]))
+"""
+WITHOUT_PEBBLE: Final = "import sys; sys.modules['pebble'] = None\n" + SHORTEST
+
+
+class Run(NamedTuple):
+    """What a run printed, and what it wrote as JSON."""
+
+    printed: str
+    warned: str
+    written: dict[str, Any]
+
+
+def run(code: str, folder: Path) -> Run:
+    path = folder / "dispatch.json"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(done.stdout, done.stderr, json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def shortest(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run without one of the peers."""
+    return run(WITHOUT_PEBBLE, tmp_path_factory.mktemp("benchmarks"))
+
+
+def test_dispatch_measures_us_the_peers_and_the_references_side_by_side(shortest: Run) -> None:
+    trips = shortest.written["seconds"]["round trip"]
+    assert list(trips) == [
+        "snakepit_nb",
+        "ProcessPoolExecutor, fork",
+        "multiprocessing.Pool",
+        "ProcessPoolExecutor, forkserver",
+        "loky",
+        "joblib",
+        "ping-pong, STREAM",
+        "ping-pong, SEQPACKET",
+        "ping-pong, polling",
+        "os.fork and wait",
+    ]
+    assert all(0 < each["median"] <= each["p90"] for each in trips.values())
+    for name in trips:
+        assert name in shortest.printed
+
+
+def test_a_peer_that_is_not_installed_is_left_out_with_a_line_that_says_so(shortest: Run) -> None:
+    assert "left out: pebble (pip install pebble)" in shortest.warned
+    assert "pebble" not in shortest.written["seconds"]["throughput"]
+
+
+def test_every_aim_gets_a_verdict(shortest: Run) -> None:
+    aims = shortest.written["aims"]
+    assert len(aims) == 7
+    for each in aims:
+        assert f"{'yes' if each['met'] else 'NO '} {each['aim']}: {each['found']}" in shortest.printed
+
+
+def test_the_tables_say_what_their_examples_say() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "doctest", "benchmarks/rounds.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,140 @@
+"""The notebooks as a reader meets them: stored clean, and executed in a real kernel from top to bottom."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import nbformat
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+NOTEBOOKS: Final = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TAGS: Final = {"raises-exception"}
+PNG: Final = "image/png"
+
+
+class Executed(NamedTuple):
+    """An executed notebook: its cells by their ids, its HTML page, and what the demo printed."""
+
+    cells: dict[str, Any]
+    page: str
+    told: str
+
+
+@pytest.fixture(scope="module")
+def first_cell(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    """The first notebook after `make demo`'s own way of running it."""
+    out = tmp_path_factory.mktemp("out")
+    done = subprocess.run(
+        [sys.executable, "tools/run_notebook.py", "notebooks/01_first_cell.ipynb", "--out", str(out)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (out / "01_first_cell.html").read_text(encoding="utf-8")
+    cells = nbformat.read(out / "01_first_cell.ipynb", as_version=4).cells
+    return Executed({cell.id: cell for cell in cells}, page, done.stdout)
+
+
+def printed(cell: Any) -> str:
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def value(cell: Any) -> str:
+    results = [output.data["text/plain"] for output in cell.outputs if output.output_type == "execute_result"]
+    assert len(results) == 1, cell.outputs
+    return str(results[0])
+
+
+def pictures(cell: Any) -> list[str]:
+    return [output.data[PNG] for output in cell.outputs if PNG in output.get("data", {})]
+
+
+def counted(cell: Any) -> dict[str, tuple[int, float]]:
+    """The table of events: how often each happened, and its megabytes."""
+    (table,) = [output.data["text/markdown"] for output in cell.outputs if "data" in output]
+    rows = re.findall(r"^\| snakepit\.([\w.]+) \| (\d+) \| ([\d.]*) \|$", table, re.MULTILINE)
+    return {name: (int(often), float(size or 0)) for name, often, size in rows}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_clean_and_opens_with_the_usual_kernel(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []
+    assert {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])} <= TAGS
+
+
+def test_a_cell_with_one_line_more_runs_in_another_process_with_the_same_result(
+    first_cell: Executed,
+) -> None:
+    here, there = first_cell.cells["here"], first_cell.cells["there"]
+    assert there.source == "%%snakepit\n" + here.source.replace("here =", "there =")
+    assert re.fullmatch(r"computed in process \d+\n", printed(here))
+    assert re.fullmatch(r"computed in process \d+\n", printed(there))
+    assert printed(here) != printed(there)
+    assert value(first_cell.cells["same"]) == "True"
+
+
+def test_the_photographs_mapped_over_the_pool_are_those_computed_one_by_one(
+    first_cell: Executed,
+) -> None:
+    assert "Wall time" in printed(first_cell.cells["one-by-one"])
+    assert "Wall time" in printed(first_cell.cells["mapped"])
+    assert value(first_cell.cells["all-same"]) == "True"
+
+
+def test_the_pictures_are_shown(first_cell: Executed) -> None:
+    for name in ("figure", "gallery"):
+        (picture,) = pictures(first_cell.cells[name])
+        assert picture.replace("\n", "") in first_cell.page
+
+
+def test_the_crash_is_shown_as_what_it_is_and_costs_nothing_else(first_cell: Executed) -> None:
+    (error,) = first_cell.cells["segfault"].outputs
+    assert error.output_type == "error"
+    assert error.ename == "WorkerCrashed"
+    assert "SIGSEGV" in error.evalue
+    assert "the pool serves on" in error.evalue
+    assert value(first_cell.cells["after"]) == "'8 photographs, one mosaic of 512 by 512'"
+
+
+def test_only_the_crash_fails(first_cell: Executed) -> None:
+    failed = [
+        cell.id
+        for cell in first_cell.cells.values()
+        if cell.cell_type == "code" and any(output.output_type == "error" for output in cell.outputs)
+    ]
+    assert failed == ["segfault"]
+
+
+def test_the_events_that_the_reader_sees_add_up(first_cell: Executed) -> None:
+    events = counted(first_cell.cells["table"])
+    assert events["cell.start"][0] == 3
+    assert events["cell.stop"][0] == 2
+    assert events["cell.exception"][0] == 1
+    assert events["worker.crash"] == (1, 0.0)
+    # Three cells and eight photographs, each of which reached a worker once.
+    assert events["request.executed"][0] == events["request.queued"][0] == 11
+    assert events["worker.started"][0] >= 2
+    # The photographs went to a worker and came back as mosaics of floats, 24 bytes a pixel.
+    copied, shared = events["zero_copy.fallback"][1], events.get("zero_copy.export", (0, 0.0))[1]
+    assert copied + shared > 30
+    assert events["zero_copy.import"][1] > 30
+
+
+def test_the_summary_of_the_demo_says_the_same_as_the_notebook(first_cell: Executed) -> None:
+    events = counted(first_cell.cells["table"])
+    assert f"{events['worker.started'][0]} workers started (1 crashed)" in first_cell.told
+    assert "11 requests executed (1 failed)" in first_cell.told
