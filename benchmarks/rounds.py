@@ -96,10 +96,10 @@ def duration(seconds: float) -> str:
     """Seconds as a person reads them.
 
     Example:
-        >>> duration(0.0000315), duration(0.25)
-        ('31.5 µs', '250 ms')
+        >>> duration(0.0000315), duration(0.25), duration(-0.002)
+        ('31.5 µs', '250 ms', '-2 ms')
     """
-    size, unit = next(each for each in _UNITS if seconds >= each[0])
+    size, unit = next(each for each in _UNITS if abs(seconds) >= each[0])
     return f"{seconds / (size or 1e-9):.3g} {unit}"
 
 

@@ -136,5 +136,8 @@ def test_the_events_that_the_reader_sees_add_up(first_cell: Executed) -> None:
 
 def test_the_summary_of_the_demo_says_the_same_as_the_notebook(first_cell: Executed) -> None:
     events = counted(first_cell.cells["table"])
-    assert f"{events['worker.started'][0]} workers started (1 crashed)" in first_cell.told
+    started = re.search(r"^(\d+) workers started \(1 crashed\)$", first_cell.told, re.MULTILINE)
+    assert started is not None
+    # The replacement of the one that crashed may come after the table.
+    assert int(started[1]) >= events["worker.started"][0]
     assert "11 requests executed (1 failed)" in first_cell.told

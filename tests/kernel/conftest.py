@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from tests.kernels import Notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_clients_event_loop() -> Iterator[None]:
+    """The client of a kernel makes one at its first use and keeps it: here before the first test looks for leaks."""
+    loop = ensure_event_loop()
+    yield
+    loop.close()
 
 
 def _loaded() -> Iterator[Notebook]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tests.kernels import Notebook
+
 if TYPE_CHECKING:
-    from tests.kernels import CellOutcome, Notebook
+    from tests.kernels import CellOutcome
 
 
 def shown(cell: CellOutcome) -> str:
@@ -38,17 +40,18 @@ def test_a_function_of_another_cell_is_shown_with_that_cells_number(shared: Note
     assert f"In [{defined.execution_count}], line 2, in inverse" in text
 
 
-def test_a_syntax_error_looks_as_in_an_ordinary_cell_and_starts_no_worker(own: Notebook) -> None:
-    own.run("%snakepit stop").ok()
-    for body in ("x =\ny", "return 1", "%time 1\nx = = 2", "if True:\npass"):
-        ordinary = own.run(f"1\n{body}")
-        ours = own.run(f"%%snakepit\n{body}")
-        assert ours.error is not None
-        assert ordinary.error is not None
-        assert ours.error.ename == ordinary.error.ename
-        number = f"In[{ordinary.execution_count}]", f"In[{ours.execution_count}]"
-        assert shown(ours) == shown(ordinary).replace(*number)
-    assert own.descendants() == []
+def test_a_syntax_error_looks_as_in_an_ordinary_cell_and_starts_no_worker() -> None:
+    with Notebook() as notebook:
+        notebook.run("%load_ext snakepit_nb").ok()
+        for body in ("x =\ny", "return 1", "%time 1\nx = = 2", "if True:\npass"):
+            ordinary = notebook.run(f"1\n{body}")
+            ours = notebook.run(f"%%snakepit\n{body}")
+            assert ours.error is not None
+            assert ordinary.error is not None
+            assert ours.error.ename == ordinary.error.ename
+            number = f"In[{ordinary.execution_count}]", f"In[{ours.execution_count}]"
+            assert shown(ours) == shown(ordinary).replace(*number)
+        assert notebook.descendants() == []
 
 
 def test_a_syntax_error_that_the_cell_raises_is_an_error_of_the_cell(shared: Notebook) -> None:

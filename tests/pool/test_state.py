@@ -581,7 +581,7 @@ class World(RuleBasedStateMachine):
             self.do(self.state.resumed(worker_id))
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=30)
+World.TestCase.settings = settings(max_examples=400, stateful_step_count=30)
 TestWorld = World.TestCase
 
 
