@@ -2,8 +2,8 @@
 
     python benchmarks/cell.py --pairs 200
 
-*Rule:* the two take turns, so that a noisy minute of the machine falls on both; the figure is the median of the
-differences of neighbours.
+*Rule:* the two take turns, so that a noisy minute of the machine falls on both; the figure is the median of
+the differences of neighbours.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200, help="how many pairs of cells (default: 200)")
     ordinary, ours = measure(max(1, parser.parse_args().pairs))
     differences = [mine - plain for plain, mine in zip(ordinary, ours, strict=True)]
-    for name, values in (("an empty cell", ordinary), ("an empty %%snakepit cell", ours), ("difference", differences)):
+    for name, values in (
+        ("an empty cell", ordinary),
+        ("an empty %%snakepit cell", ours),
+        ("difference", differences),
+    ):
         print(f"{name:25} {statistics.median(values):7.2f} ms")
 
 

@@ -71,7 +71,7 @@ def start(name: str | None = None, *, workers: int | None = None, preload: Seque
     wanted = name or DEFAULT
     with _lock:
         if any(pool.name == wanted for pool in live_pools()):
-            text = f"there is a pool {wanted!r} already: stop it first with %snakepit stop {wanted}, or choose another name"
+            text = f"there is a pool {wanted!r}: %snakepit stop {wanted} first, or choose another name"
             raise PoolError(text, pool=wanted)
         made = _held[wanted] = Pool(workers, name=wanted, preload=preload)
     return made.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MAGIC: Final = "%%snakepit"
 _LINE_MAGIC: Final = "<%snakepit>"
 _TEXTS_KEPT: Final = 128
+_AGAIN: Final = 0.1  # seconds between two signals of one interrupt
 
 
 def run_cell(shell: InteractiveShell, line: str, body: str) -> object:
@@ -364,11 +366,26 @@ def _unless_interrupted(pool: Pool, future: PoolFuture[CellResult]) -> CellResul
         if isinstance(pressed, RemoteError):
             raise
     try:
-        pool.interrupt(future)
-        future.exception(timeout=options.current().interrupt_grace)
-    except (TimeoutError, KeyboardInterrupt):
+        if not _interrupt(pool, future):
+            future.cancel()
+    except KeyboardInterrupt:
         future.cancel()
     if future.cancelled():
         text = "the cell did not end when it was interrupted: its worker was killed and replaced"
         raise interrupted(text) from None
     return future.result()
+
+
+def _interrupt(pool: Pool, future: PoolFuture[CellResult]) -> bool:
+    """Interrupt a cell; whether it ended in time."""
+    until = time.monotonic() + options.current().interrupt_grace
+    while (left := until - time.monotonic()) > 0:
+        # A signal that comes right before the system call that waits does not end the wait: only another one
+        # does. A worker that was interrupted already takes no notice of it.
+        pool.interrupt(future)
+        try:
+            future.exception(timeout=min(left, _AGAIN))
+        except TimeoutError:
+            continue
+        return True
+    return False

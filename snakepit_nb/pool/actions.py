@@ -21,7 +21,7 @@ class Send(NamedTuple):
 
 
 class Reclaim(NamedTuple):
-    """Take back from a worker's socket up to `most` unclaimed requests, oldest first; report with `reclaimed`."""
+    """Take back up to `most` unclaimed requests of a worker, oldest first; report with `reclaimed`."""
 
     worker_id: str
     most: int

@@ -5,8 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
+import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+from snakepit_nb.pool.interrupts import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,6 +32,24 @@ class Keeper(Protocol):
 
     def running(self, future: PoolFuture[Any]) -> bool:
         """Whether a worker has the request."""
+
+
+class _Bell:
+    """Wakes one thread that waits for a future; it speaks the language of `concurrent.futures`' own waiters."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout: float) -> None:
+        self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+    def add_result(self, _: object) -> None:
+        self._lock.release()
+
+    add_exception = add_cancelled = add_result
 
 
 class PoolFuture(concurrent.futures.Future[T]):
@@ -85,10 +106,15 @@ class PoolFuture(concurrent.futures.Future[T]):
             CancelledError: it was cancelled.
         """
         if self._state not in _DONE:
-            timeout = self._attend(timeout)
+            self._wait(timeout)
         if self._state == FINISHED and self._exception is None:
             return cast("T", self._result)
-        return super().result(timeout)
+        error = self._ending()
+        try:
+            raise error
+        finally:
+            # The traceback of the error holds this frame, and would hold the error by it.
+            del self, error
 
     def done(self) -> bool:
         """Whether it ended, however it did."""
@@ -100,19 +126,47 @@ class PoolFuture(concurrent.futures.Future[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The request's exception, or None where it went well; raises as `result` does."""
-        timeout = self._attend(timeout)
-        return super().exception(timeout)
+        if self._state not in _DONE:
+            self._wait(timeout)
+        if self._state == FINISHED:
+            return self._exception
+        raise self._ending()
 
-    def _attend(self, timeout: float | None) -> float | None:
-        if self._state in _DONE:
-            return timeout
+    def _ending(self) -> BaseException:
+        if self._state == CANCELLED_AND_NOTIFIED:
+            return concurrent.futures.CancelledError()
+        return TimeoutError() if self._exception is None else self._exception
+
+    def _wait(self, timeout: float | None) -> None:
+        """Fetch the answer, or wait until somebody else has."""
         keeper = self._keeper
-        if keeper is None:
-            return timeout
-        if timeout is not None and timeout < 0:
-            timeout = 0.0
-        keeper.attend(self, timeout)
-        return timeout if timeout is None or self._state not in _DONE else 0.0
+        if timeout is None:
+            if keeper is not None:
+                keeper.attend(self, None)
+            if self._state not in _DONE:
+                self._sleep(-1)
+            return
+        until = time.monotonic() + max(0.0, timeout)
+        if keeper is not None:
+            keeper.attend(self, max(0.0, timeout))
+        if self._state not in _DONE:
+            self._sleep(max(0.0, until - time.monotonic()))
+
+    def _sleep(self, timeout: float) -> None:
+        # Not `Condition.wait`: an interrupt in the middle of it leaves the condition in pieces.
+        bell = _Bell()
+        with Uninterrupted() as guard:
+            with self._condition:
+                if self._state in _DONE:
+                    return
+                self._waiters.append(bell)
+            try:
+                guard.waiting = True
+                bell.wait(timeout)
+            finally:
+                guard.waiting = False
+                with self._condition:
+                    self._waiters.remove(bell)
 
     def __await__(self) -> Generator[object, None, T]:
         """Let `await future` work in a cell or any asyncio program."""
@@ -158,8 +212,8 @@ class PoolFuture(concurrent.futures.Future[T]):
 
     def wait_settled(self) -> None:
         """Wait until another thread, which is about to settle this future, has done so."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._state in _DONE, _SOON)
+        if self._state not in _DONE:
+            self._sleep(_SOON)
 
     def abandon(self, error: BaseException) -> None:
         """In a child that the user forked: end with `error`, whoever held the condition in the parent."""

@@ -26,10 +26,10 @@ class OutputSink(Protocol):
 
 
 class ScriptSink:
-    """Writes what workers print to this process's own streams, and displays as their plain text.
+    r"""Writes what workers print to this process's own streams, and displays as their plain text.
 
     Example:
-        >>> ScriptSink().stream(None, "stdout", "hello\\n")
+        >>> ScriptSink().stream(None, "stdout", "hello\n")
         hello
     """
 

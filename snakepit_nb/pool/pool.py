@@ -14,8 +14,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from snakepit_nb import options
-from snakepit_nb.errors.types import PoolError
 from snakepit_nb.arrays.store import Store
+from snakepit_nb.errors.types import PoolError
 from snakepit_nb.pool import output
 from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
 from snakepit_nb.pool.future import PoolFuture
@@ -65,7 +65,7 @@ class Pool(concurrent.futures.Executor):
         [1, 2]
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name but the first
         self,
         max_workers: int | None = None,
         *,
@@ -122,7 +122,7 @@ class Pool(concurrent.futures.Executor):
         """
         return self.request(fn, args, kwargs)
 
-    def request(
+    def request(  # noqa: PLR0913 - what apply() takes, and the rest by name
         self,
         fn: Callable[..., T],
         args: Sequence[object] = (),
@@ -202,7 +202,9 @@ class Pool(concurrent.futures.Executor):
         until = None if timeout is None else time.monotonic() + timeout
         name = getattr(fn, "__name__", None) or type(fn).__name__
         if chunksize == 1:
-            futures: list[PoolFuture[Any]] = [self.submit(fn, *items) for items in zip(*iterables, strict=False)]
+            futures: list[PoolFuture[Any]] = [
+                self.submit(fn, *items) for items in zip(*iterables, strict=False)
+            ]
         else:
             rows = zip(*iterables, strict=False)
             futures = []

@@ -37,7 +37,7 @@ _TRIES: Final = 2
 _START: Final = "import sys; sys.path[:] = {path!r}; from snakepit_nb.worker.nursery import main; main({fd})"
 
 
-class NurseryGone(PoolError):
+class NurseryGone(PoolError):  # noqa: N818 - named for what happened, like PoolBroken
     """The process that workers are forked from died meanwhile; another one may be started.
 
     Example:
@@ -88,7 +88,8 @@ class Nursery:
                 words.seek(0)
                 said = words.read().decode("utf-8", "replace").strip()[-2000:]
                 self.close()
-                text = f"the process that workers start from did not come up: {(reply or {}).get('error') or said}"
+                why = (reply or {}).get("error") or said
+                text = f"the process that workers start from did not come up: {why}"
                 raise PoolError(text)
 
     @property
@@ -348,7 +349,9 @@ def _decoder() -> IncrementalDecoder:
 
 
 def _search_path() -> list[str]:
-    return [each for each in sys.path if isinstance(each, str)]  # other things on it are passed over by import too
+    return [
+        each for each in sys.path if isinstance(each, str)
+    ]  # other things on it are passed over by import too
 
 
 def _cwd() -> str:

@@ -2,9 +2,10 @@
 
 *Rule:* it knows nothing of workers, and nothing of what it calls. With nothing to do it sleeps without end.
 
-A descriptor can be borrowed by a caller that reads it in its own thread. Where the two share a core, the answer
-is there before the caller has borrowed, and this thread is woken in vain, each time. It notices, and then
-leaves what is given back alone for as long as it is borrowed again and again, but for a look every millisecond.
+A descriptor can be borrowed by a caller that reads it in its own thread. Where the two share a core, the
+answer is there before the caller has borrowed, and this thread is woken in vain, each time. It notices, and
+then leaves what is given back alone for as long as it is borrowed again and again, but for a look every
+millisecond.
 """
 
 from __future__ import annotations

@@ -98,7 +98,12 @@ class Reception:
                 packed = Packed(message.value, message.buffers, ())
                 number = request.number
                 value = unpack(
-                    packed, supervisor.store, peer=worker.peer, mode="in_place", request_id=number, keep_classes=True
+                    packed,
+                    supervisor.store,
+                    peer=worker.peer,
+                    mode="in_place",
+                    request_id=number,
+                    keep_classes=True,
                 )
             else:
                 value = classes.loads(message.value)
@@ -150,7 +155,7 @@ class Reception:
         worker.stderr_tail = ""
         return request
 
-    def settle(
+    def settle(  # noqa: PLR0913, PLR0917 - one call for each end of a request, on the hot path
         self,
         request: Request,
         value: object,
@@ -255,7 +260,9 @@ class Reception:
         if initializer is not None:
             worker.initializing = initializer.number
             define = messages.Define(initializer.function.key, initializer.function.data, b"")
-            packet = codec.encode_call(initializer.number, initializer.function.key, *initializer.arguments[:2])
+            packet = codec.encode_call(
+                initializer.number, initializer.function.key, *initializer.arguments[:2]
+            )
             worker.channel.send(codec.encode(define) + packet)
             return
         self._ready(worker)

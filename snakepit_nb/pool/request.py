@@ -31,7 +31,7 @@ class Request:
         "submitted_ns", "timeout", "worker_id",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - made once for each request, on the hot path
         self,
         number: int,
         future: PoolFuture[Any],

@@ -81,7 +81,9 @@ class PoolState:
         ()
     """
 
-    def __init__(self, name: str, max_workers: int, *, ahead: int, tiny_ns: float, intensity: Intensity) -> None:
+    def __init__(
+        self, name: str, max_workers: int, *, ahead: int, tiny_ns: float, intensity: Intensity
+    ) -> None:
         self.name = name
         self.max_workers = max_workers
         self.workers: dict[str, Worker] = {}

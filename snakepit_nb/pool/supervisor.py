@@ -150,7 +150,7 @@ class Supervisor:
             self.flush()
 
     def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
-        """Fetch answers of the future's worker in this thread, until it is done; at most `timeout` seconds."""
+        """Fetch answers of the future's worker in this thread until it is done; at most `timeout` seconds."""
         request = self.requests.get(future.request_id)
         if request is None:
             return
@@ -160,7 +160,7 @@ class Supervisor:
             raise PoolError(text, pool=self.name)
         worker = self.workers.get(request.worker_id)
         if worker is None or self.state.queue:
-            # With many on their way, one thread that takes in all of them is quicker than two that take turns.
+            # With many on their way, one thread that takes in all is quicker than two that take turns.
             return
         until = None if timeout is None else time.monotonic() + timeout
         with Uninterrupted() as guard:
@@ -168,29 +168,40 @@ class Supervisor:
                 return
             try:
                 self.reactor.borrow(worker.channel_fd)
-                while not (future.done() or guard.seen) and worker.ended is None and request.worker_id == worker.worker_id:
+                while (
+                    not (future.done() or guard.seen)
+                    and worker.ended is None
+                    and request.worker_id == worker.worker_id
+                ):
                     found = worker.channel.spin(self._spin_ns)
                     if found is None:
-                        left = None if until is None else until - time.monotonic()
-                        if left is not None and left <= 0:
-                            break
-                        guard.waiting = True
-                        try:
-                            # One that came before this line did not raise, one that comes after does.
-                            if guard.seen:
-                                break
-                            worker.channel.wait(left)
-                        finally:
-                            guard.waiting = False
-                        found = worker.channel.receive()
-                        if found is None:
-                            continue
+                        found = self._sleep(worker, until, guard)
+                    if found is None:
+                        break
                     self.reception.take(worker, found)
             except Exception as error:  # noqa: BLE001 - the worker's fault, not the caller's
                 self._gave_up(worker, error)
             finally:
                 worker.attending.release()
                 self.reactor.give_back(worker.channel_fd)
+
+    @staticmethod
+    def _sleep(
+        worker: WorkerProcess, until: float | None, guard: Uninterrupted
+    ) -> list[messages.Message] | None:
+        """Sleep until a worker says something; None where time is up, or an interrupt came just before."""
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            return None
+        guard.waiting = True
+        try:
+            # One that came before this line did not raise, one that comes after does.
+            if guard.seen:
+                return None
+            worker.channel.wait(left)
+        finally:
+            guard.waiting = False
+        return worker.channel.receive() or []
 
     def cancel(self, future: PoolFuture[Any]) -> bool:
         """End a request, queued or running; whether it is cancelled now."""
@@ -232,12 +243,12 @@ class Supervisor:
             self.flush()
 
     def disown(self) -> None:
-        """Take no more requests once those that are here are done; in the reactor's thread, so at any moment."""
+        """Close once those that are here are done; in the reactor's thread, so at any moment."""
         if self.reactor.started:
             self.later(lambda: self.close(cancel_futures=False))
 
     def abandon(self) -> None:
-        """In a child that the user forked: workers and requests are the parent's, and nothing here ends them."""
+        """In a child that the user forked: workers and requests are the parent's, nothing here ends them."""
         self._foreign = self.state.closing = True
         self.lock = threading.RLock()
         self.finished = threading.Event()
@@ -259,7 +270,9 @@ class Supervisor:
         for action in decided:
             doers[type(action)](action)
 
-    def tell(self, event: tuple[str, ...], measurements: dict[str, float], metadata: dict[str, object]) -> None:
+    def tell(
+        self, event: tuple[str, ...], measurements: dict[str, float], metadata: dict[str, object]
+    ) -> None:
         """Emit an event once the lock is free."""
         self._outbox.append((telemetry.execute, (event, measurements, metadata)))
 
@@ -340,7 +353,10 @@ class Supervisor:
         error: Exception | None = None
         if action.outcome == "timeout":
             error = RequestTimeout(
-                seconds=request.timeout or 0.0, command=request.command, request_id=request.number, pool=self.name
+                seconds=request.timeout or 0.0,
+                command=request.command,
+                request_id=request.number,
+                pool=self.name,
             )
         elif action.outcome == "broken":
             error = PoolBroken(pool=self.name, reason=self.state.broken or "")
@@ -348,7 +364,9 @@ class Supervisor:
             error = self.reception.crash_of(request, action.worker_id or "")
         worker_id = action.worker_id or request.worker_id
         run_ns = time.monotonic_ns() - request.sent_ns if request.sent_ns else 0
-        self._outbox.append((self.reception.settle, (request, None, error, action.outcome, worker_id, run_ns)))
+        self._outbox.append(
+            (self.reception.settle, (request, None, error, action.outcome, worker_id, run_ns))
+        )
         worker = self.workers.get(worker_id)
         if worker is not None:
             worker.nudge(_NUDGE)

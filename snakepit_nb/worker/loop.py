@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from snakepit_nb import events, options, telemetry
 from snakepit_nb.arrays import arena
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 KERNEL: Final = "kernel"
 _EVENTS: Final = 500
 _PYPLOT: Final = "matplotlib.pyplot"
-_NONE: Final = pickle.dumps(None, 5)
+_NOTHING: Final = Packed(pickle.dumps(None, 5), b"", ())
 _FORWARD: Final = "snakepit_nb.worker.forward"
 EXIT_CHANNEL_LOST: Final = 75
 _SOON: Final = 0.02
@@ -92,7 +92,7 @@ class Worker:
                 if not channel.wait(_SOON):
                     self._when_idle()
                     channel.wait(None)
-                found = channel.receive() or ()
+                found = channel.receive() or []
             for message in found:
                 if type(message) is messages.Call:
                     self._call(message)
@@ -121,8 +121,32 @@ class Worker:
         started = time.monotonic_ns()
         if call.key in self._kept:
             self._kept.move_to_end(call.key)
-        data, buffers, leases = _NONE, b"", ()
-        error: BaseException | None = None
+        packed, error = self._outcome(call)
+        if self._forked:
+            _leave(error)
+        ended = time.monotonic_ns()
+        if error is None:
+            answer = codec.encode_value(request_id, started, ended, packed.data, packed.buffers)
+        else:
+            answer = codec.encode(messages.Error(request_id, started, ended, _told(error)))
+            error = None
+        if call.key not in self._kept:
+            self._functions.pop(call.key, None)
+        if namespace.left_over():
+            namespace.release()
+        if self._streams is not None:
+            self._streams.flush()
+        if packed.leases:
+            self._store.hand(packed.leases, KERNEL)
+        before = self._before_answer(request_id)
+        try:
+            self._channel.send(before + answer if before else answer, wait=True)
+        except ArrayError as full:
+            failure = messages.Error(request_id, started, ended, pack_exception(full))
+            self._channel.send(codec.encode(failure), wait=True)
+
+    def _outcome(self, call: messages.Call) -> tuple[Packed, BaseException | None]:
+        """Run a call: its packed value, or what it raised."""
         try:
             # The interrupt handler raises while `_running` is set, also between any two steps of this block.
             try:
@@ -132,59 +156,33 @@ class Worker:
                     shell.after_cell()
             finally:
                 self._running = False
-            if value is not None:
-                data, buffers, leases = self._pack(value)
-                value = None
+            return (_NOTHING if value is None else self._pack(value)), None
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a call are answers too
             self._running = False
-            error = raised
-        if self._forked:
-            _leave(error)
-        ended = time.monotonic_ns()
-        if error is None:
-            answer = codec.encode_value(request_id, started, ended, data, buffers)
-        else:
-            answer = codec.encode(messages.Error(request_id, started, ended, pack_exception(error)))
-            # The traceback holds the frames of the call and with them its arrays, which are only lent.
-            traceback.clear_frames(error.__traceback__)
-            error = None
-            if _PYPLOT in sys.modules:
-                # What a failed call left open would surface below a later one.
-                with contextlib.suppress(Exception):
-                    shell.after_cell(show=False)
-        if call.key not in self._kept:
-            self._functions.pop(call.key, None)
-        if namespace.left_over():
-            namespace.release()
-        if self._streams is not None:
-            self._streams.flush()
-        if leases:
-            self._store.hand(leases, KERNEL)
-        before = self._before_answer(request_id)
-        try:
-            self._channel.send(before + answer if before else answer, wait=True)
-        except ArrayError as full:
-            failure = messages.Error(request_id, started, ended, pack_exception(full))
-            self._channel.send(codec.encode(failure), wait=True)
+            return _NOTHING, raised
 
     def _run(self, call: messages.Call) -> object:
-        function = self._functions.get(call.key)
+        request_id = call.request_id
+        function: object = self._functions.get(call.key)
         if type(function) is Packed:
-            function = unpack(function, self._store, peer=KERNEL, request_id=call.request_id)  # type: ignore[assignment]
-            self._functions[call.key] = function  # type: ignore[assignment]
+            function = unpack(function, self._store, peer=KERNEL, request_id=request_id)
+            self._functions[call.key] = cast("Callable[..., object]", function)
         if function is None:
             text = "the kernel named a function that it had not sent"
             raise ProtocolError(text)
+        run = cast("Callable[..., object]", function)
         if not call.arguments:
-            return function()  # type: ignore[operator]
+            return run()
         packed = Packed(call.arguments, call.buffers, ())
-        args, kwargs = unpack(packed, self._store, peer=KERNEL, request_id=call.request_id)  # type: ignore[misc]
-        return function(*args, **kwargs)  # type: ignore[operator]
+        given = unpack(packed, self._store, peer=KERNEL, request_id=request_id)
+        args, kwargs = cast("tuple[tuple[object, ...], dict[str, object]]", given)
+        del given
+        return run(*args, **kwargs)
 
     def _pack(self, value: object) -> Packed:
         try:
             return pack(value, self._store, request_id=self._request_id)
-        except Exception as refused:
+        except Exception as refused:  # noqa: BLE001 - a user's __reduce__ may raise anything
             shed = getattr(value, "shed", None)
             if shed is not None:
                 return pack(shed(travel.refusal), self._store, request_id=self._request_id)
@@ -206,7 +204,7 @@ class Worker:
 
     def _batch(self) -> bytes:
         """The next events as JSON; one that cannot be written so is dropped, and that is told."""
-        texts = []
+        texts: list[str] = []
         dropped = 0
         while self._events and len(texts) < _EVENTS:
             try:
@@ -273,6 +271,17 @@ def _leave(error: BaseException | None) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _told(error: BaseException) -> bytes:
+    """An exception as it travels; what its traceback holds is let go of, for arrays there are only lent."""
+    told = pack_exception(error)
+    traceback.clear_frames(error.__traceback__)
+    if _PYPLOT in sys.modules:
+        # What a failed call left open would surface below a later one.
+        with contextlib.suppress(Exception):
+            shell.after_cell(show=False)
+    return told
 
 
 def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> int:

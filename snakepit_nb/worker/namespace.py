@@ -164,7 +164,9 @@ class Cell:
             finally:
                 _put_back(*before)
 
-    def _run(self, program: _Program, namespace: dict[str, object], behind: Mapping[str, object]) -> CellResult:
+    def _run(
+        self, program: _Program, namespace: dict[str, object], behind: Mapping[str, object]
+    ) -> CellResult:
         self._import_modules(namespace)
         last = _await(program, namespace) if program.awaits else _execute(program, namespace)
         has_last = program.last is not None

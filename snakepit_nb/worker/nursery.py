@@ -1,11 +1,11 @@
 """The nursery: a warm process that imports and never computes, and that workers are forked from.
 
-*Rule:* it has one thread, always: a lock held by another thread at the fork would be held in the child for ever.
+*Rule:* it has one thread, always: a lock held by another thread at the fork is held in the child for ever.
 
 *Rule:* it ends with its kernel (end of file on its socket), and takes every worker along.
 
 Spoken with it over one inherited socket: a JSON request with descriptors, a JSON answer with a pidfd. What
-became of a worker goes to that worker's own pipe, its obituary, so that whoever waits for it hears of it alone.
+became of a worker goes to that worker's own pipe, its obituary, so that only those who wait for it hear.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _ROOM: Final = 1 << 20
 _DESCRIPTORS: Final = 5
 _PR_SET_PDEATHSIG: Final = 1
-# One thread each for the numeric libraries of a worker: N workers with N threads each would fight for N cores.
+# One thread for the numeric libraries of a worker: N workers with N threads each would fight for N cores.
 _ONE_THREAD: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -145,7 +145,7 @@ class Nursery:
     def _reap(self) -> None:
         for pid in list(self._obituaries):
             try:
-                # WNOWAIT keeps the process number taken, so that its group is still that worker's when we kill it.
+                # WNOWAIT keeps the number taken, so that the group is still that worker's when we kill it.
                 seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 seen, status = None, None
@@ -216,7 +216,7 @@ def main(fd: int) -> None:
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
     sock = socket.socket(fileno=fd)
-    os.set_inheritable(fd, False)
+    os.set_inheritable(fd, False)  # noqa: FBT003 - the standard library's signature
     missing = _preload(list(_PRELOAD))
     gc.collect()
     gc.freeze()

@@ -189,6 +189,17 @@ def test_memory_that_was_unmapped_is_not_taken_for_lent_when_its_address_is_used
     assert not index
 
 
+def test_a_loan_that_a_finaliser_is_ending_is_not_lent_on(pair: tuple[Store, Store]) -> None:
+    kernel, worker = pair
+    here = kernel.import_(lend(worker, np.ones(1000), KERNEL), peer=WORKER, mode="in_place")
+    lent = kernel._borrower._places[0][2]()
+    assert lent is not None
+    assert kernel._borrower.lent_at(here) is not None
+    with kernel._borrower._books.lock:
+        lent.__del__()
+        assert kernel._borrower.lent_at(here) is None
+
+
 def test_each_mapping_is_one_import_with_the_lease_that_the_lender_told(pair: tuple[Store, Store]) -> None:
     kernel, worker = pair
     with checked_events() as captured:

@@ -429,7 +429,7 @@ def test_a_pool_that_nobody_holds_still_does_its_work(gate: Gate) -> None:
 
 def test_the_initializer_runs_once_in_each_worker_before_its_first_request() -> None:
     def initialize(values: np.ndarray, name: str) -> None:
-        vars(sys).setdefault("_initialized", []).append((values.sum(), name))
+        vars(sys).setdefault("_initialized", []).append((float(values.sum()), name))
 
     def seen() -> tuple[int, list[tuple[float, str]]]:
         return os.getpid(), vars(sys)["_initialized"]
