@@ -101,7 +101,7 @@ class _Origin:
 class NotebookSink:
     """Sends output to the notebook cells that it belongs to, from any thread, on ipykernel 6 and 7.
 
-    Text is shown at once and then gathered: about seven messages a second for one stream of one cell. Redraws
+    A first line is shown at once, what follows is gathered: about seven messages a second for one stream of one cell. Redraws
     of a progress bar that the next redraw covers are left out. Of a flood the head and the tail are shown,
     and one line between them that says how many bytes are missing.
 
@@ -176,7 +176,9 @@ class NotebookSink:
         with self._lock:
             cell = self._cell(asked)
             cell.add_text(name, text)
-            if (cell.fresh and self._messages.level() >= 1) or self._closed:
+            # The rest of a line is about to come: `print` writes the end of its line by itself.
+            whole = text.endswith(("\n", "\r")) or "\r" in text
+            if (cell.fresh and whole and self._messages.level() >= 1) or self._closed:
                 self._drain(cell)
             self._see_to_timer()
 

@@ -14,6 +14,7 @@ from snakepit_nb.pool import loans
 from snakepit_nb.pool.process import WorkerProcess
 from snakepit_nb.pool.state import Phase
 from snakepit_nb.wire import codec, messages
+from snakepit_nb.wire.payload import handles_of
 
 if TYPE_CHECKING:
     from snakepit_nb.pool import actions
@@ -166,8 +167,18 @@ class Lifecycle:
         store.forget(worker.peer)
         if worker.arena:
             for other in supervisor.workers.values():
-                other.dismiss(worker.arena)
+                if not self._holds(other, worker.arena):
+                    other.dismiss(worker.arena)
             store.detach(worker.arena)
+
+    def _holds(self, worker: WorkerProcess, arena: str) -> bool:
+        """Whether a request in a worker's hands names an arena: it may not have looked at it yet."""
+        return any(
+            handle.arena == arena
+            for each in self._supervisor.requests.values()
+            if each.worker_id == worker.worker_id and each.arguments.buffers
+            for handle in handles_of(each.arguments.buffers)
+        )
 
     # What may be asked
 

@@ -267,9 +267,9 @@ class WorkerProcess:
             fds = (self.far.fileno(), far_lane.fileno(), out, err, note)
             self.pid, self.pidfd = fork_worker(preload, spec, fds)
             undo.pop_all()
-        self.channel = Channel(ours, store, self.peer)
-        self.channel_fd = ours.fileno()
         self.lane = DescriptorLane(lane)
+        self.channel = Channel(ours, store, self.peer, self.lane)
+        self.channel_fd = ours.fileno()
         self.closed = False
         if store.arena is not None:
             self.introduce(store, store.arena.id)

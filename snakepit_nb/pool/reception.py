@@ -16,7 +16,7 @@ from snakepit_nb.errors.types import ProtocolError, RemoteError, WorkerCrashed
 from snakepit_nb.pool.crash import classify, signal_name
 from snakepit_nb.wire import classes, codec, messages
 from snakepit_nb.wire.messages import Phase, Side, follow
-from snakepit_nb.wire.payload import Packed, unpack
+from snakepit_nb.wire.payload import Packed, decline, unpack
 from snakepit_nb.wire.travel import describe
 
 if TYPE_CHECKING:
@@ -86,13 +86,14 @@ class Reception:
     # Answers
 
     def _value(self, worker: WorkerProcess, message: messages.Value) -> None:
+        supervisor = self._supervisor
         request = self._answered(worker, message.request_id, message.ended_ns - message.started_ns)
         if request is None:
+            decline(message.buffers, supervisor.store, peer=worker.peer)
             return
         value: object = None
         error: BaseException | None = None
         outcome = "ok"
-        supervisor = self._supervisor
         try:
             if message.buffers:
                 packed = Packed(message.value, message.buffers, ())

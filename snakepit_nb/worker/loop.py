@@ -60,7 +60,7 @@ class Worker:
             inline_bytes=chosen.inline_bytes,
             on_unknown=lambda: self._lane.update(self._store),
         )
-        self._channel = Channel(sock, self._store, KERNEL)
+        self._channel = Channel(sock, self._store, KERNEL, self._lane)
         self._channel.peer_arena = str(spec["arena"])
         self._functions: dict[bytes, Callable[..., object] | Packed] = {}
         self._kept = Kept(chosen.ahead + 2)  # the call that runs, and an initializer, are on their way too

@@ -82,16 +82,27 @@ def sink(front: Front) -> Iterator[NotebookSink]:
     sink.close()
 
 
-def test_the_first_text_is_shown_at_once_and_what_follows_by_itself_a_moment_later(
+def test_the_first_line_is_shown_at_once_and_what_follows_by_itself_a_moment_later(
+    front: Front, sink: NotebookSink
+) -> None:
+    here = sink.origin()
+    sink.stream(here, "stdout", "a\n")
+    assert front.text("one") == "a\n"
+    sink.stream(here, "stdout", "b")
+    sink.stream(here, "stdout", "c")
+    front.wait_for(lambda: front.text("one") == "a\nbc")
+    assert [content["text"] for _, _, content in front.received] == ["a\n", "bc"]
+
+
+def test_a_line_that_is_printed_in_two_pieces_is_shown_as_one_and_one_that_never_ends_all_the_same(
     front: Front, sink: NotebookSink
 ) -> None:
     here = sink.origin()
     sink.stream(here, "stdout", "a")
-    assert front.text("one") == "a"
-    sink.stream(here, "stdout", "b")
-    sink.stream(here, "stdout", "c")
-    front.wait_for(lambda: front.text("one") == "abc")
-    assert [content["text"] for _, _, content in front.received] == ["a", "bc"]
+    sink.stream(here, "stdout", "\n")
+    assert [content["text"] for _, _, content in front.received] == ["a\n"]
+    sink.stream(here, "stderr", "50 %")
+    front.wait_for(lambda: front.text("one") == "a\n50 %")
 
 
 def test_output_goes_to_the_cell_that_asked_and_not_to_the_one_that_runs(
@@ -100,10 +111,10 @@ def test_output_goes_to_the_cell_that_asked_and_not_to_the_one_that_runs(
     first = sink.origin()
     front.cell("two")
     second = sink.origin()
-    sink.stream(first, "stdout", "of one")
-    sink.stream(second, "stdout", "of two")
+    sink.stream(first, "stdout", "of one\n")
+    sink.stream(second, "stdout", "of two\n")
     sink.display(first, {"type": "display_data", "data": {"text/plain": "figure of one"}})
-    assert (front.text("one"), front.text("two")) == ("of one", "of two")
+    assert (front.text("one"), front.text("two")) == ("of one\n", "of two\n")
     assert front.received[-1][:2] == ("one", "display_data")
 
 
@@ -162,14 +173,14 @@ def test_the_end_of_one_request_does_not_cut_the_flood_of_another_in_two(
 
 def test_output_without_a_cell_is_sent_without_one(front: Front, sink: NotebookSink) -> None:
     front.parent = {}
-    sink.stream(sink.origin(), "stdout", "at start-up")
-    assert front.text("") == "at start-up"
+    sink.stream(sink.origin(), "stdout", "at start-up\n")
+    assert front.text("") == "at start-up\n"
 
 
 def test_a_token_of_somebody_else_means_the_cell_that_runs(front: Front, sink: NotebookSink) -> None:
-    sink.stream(None, "stdout", "x")
+    sink.stream(None, "stdout", "x\n")
     sink.finish(None)
-    assert front.text("one") == "x"
+    assert front.text("one") == "x\n"
 
 
 def test_a_front_end_that_is_gone_fails_no_request(front: Front, sink: NotebookSink) -> None:
@@ -190,8 +201,8 @@ def test_a_redirection_that_was_closed_gives_the_text_to_the_cell(
     sink.stream(here, "stdout", "into the file")
     assert target.getvalue() == "into the file"
     target.close()
-    sink.stream(here, "stdout", "after it")
-    assert front.text("one") == "after it"
+    sink.stream(here, "stdout", "after it\n")
+    assert front.text("one") == "after it\n"
 
 
 def test_the_thread_ends_by_itself_when_there_is_nothing_to_send(front: Front, sink: NotebookSink) -> None:
@@ -202,8 +213,8 @@ def test_the_thread_ends_by_itself_when_there_is_nothing_to_send(front: Front, s
     assert thread.daemon
     thread.join(timeout=30)
     assert not thread.is_alive()
-    sink.stream(here, "stdout", "b")
-    assert front.text("one") == "ab"
+    sink.stream(here, "stdout", "b\n")
+    assert front.text("one") == "ab\n"
 
 
 def test_closing_ends_the_thread_and_takes_the_hook_away(front: Front, sink: NotebookSink) -> None:

@@ -96,7 +96,7 @@ def test_a_death_costs_its_request_alone(
 
 def test_the_crash_carries_the_end_of_what_the_worker_wrote_to_stderr(pool: Pool) -> None:
     def says_and_dies() -> None:
-        print("x" * 10_000, "cannot go on", file=sys.stderr)
+        print("x" * 5_000, "cannot go on", file=sys.stderr, flush=True)
         os.write(2, b"from native code\n")
         os.abort()
 
