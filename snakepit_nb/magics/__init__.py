@@ -1,4 +1,4 @@
-"""The magics: `%%snakepit` and `%snakepit`, from the line that the user types to what appears below the cell."""
+"""The magics `%%snakepit` and `%snakepit`, from the line that is typed to what appears below the cell."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def load(shell: InteractiveShell) -> None:
     line_.__doc__ = help_text("line")
     sink = sink_for(shell)
     output.set_sink(sink)
-    shell.register_magic_function(cell, "cell", _NAME)
-    shell.register_magic_function(line_, "line", _NAME)
+    register = shell.magics_manager.register_function
+    register(cell, "cell", _NAME)
+    register(line_, "line", _NAME)
     # There is one such handler to a shell; one of the user's own stays.
     shows_errors = not shell.custom_exceptions
     if shows_errors:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from IPython.core.error import UsageError
@@ -15,10 +13,10 @@ from IPython.core.error import UsageError
 from snakepit_nb import events, options, registry, telemetry
 from snakepit_nb.errors.types import CaptureError, PoolError, RemoteError, SnakepitError
 from snakepit_nb.magics.arguments import CellOptions, parse_cell
-from snakepit_nb.magics.capture import Captured, CellNames, analyse, check_outputs, mutation_note, select
-from snakepit_nb.magics.display import Shown, cell_number, interrupted, note, show_as, syntax_error
+from snakepit_nb.magics.capture import Captured, check_outputs, mutation_note, select
+from snakepit_nb.magics.display import Shown, cell_number, interrupted, note, show_as
 from snakepit_nb.magics.job import Job
-from snakepit_nb.magics.linemagics import spoken
+from snakepit_nb.magics.text import Text, above
 from snakepit_nb.wire import travel
 from snakepit_nb.worker.namespace import Cell, CellResult
 
@@ -30,9 +28,7 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.pool import Pool
 
-_MAGIC: Final = "%%snakepit"
 _LINE_MAGIC: Final = "<%snakepit>"
-_TEXTS_KEPT: Final = 128
 _AGAIN: Final = 0.1  # seconds between two signals of one interrupt
 
 
@@ -54,7 +50,7 @@ def run_cell(shell: InteractiveShell, line: str, body: str) -> object:
     """
     chosen = parse_cell(line)
     number = cell_number(shell)
-    text = _Text(shell, body, _above(shell, line, body), f"<In [{number}]>")
+    text = Text(shell, body, above(shell, line, body), f"<In [{number}]>")
     prepared = _Prepared(shell, chosen, text)
     pool = _pool(chosen.pool)
     with ExitStack() as work:
@@ -77,7 +73,7 @@ def evaluate(shell: InteractiveShell, expression: str) -> object:
     Raises:
         CaptureError, RemoteError, WorkerCrashed, KeyboardInterrupt: as for a cell.
     """
-    prepared = _Prepared(shell, CellOptions(outputs=()), _Text(shell, expression, "", _LINE_MAGIC))
+    prepared = _Prepared(shell, CellOptions(outputs=()), Text(shell, expression, "", _LINE_MAGIC))
     pool = _pool(None)
     future, left = prepared.submit(pool)
     prepared.tell_notes(left)
@@ -91,100 +87,10 @@ def _pool(name: str | None) -> Pool:
         raise UsageError(str(error)) from None
 
 
-def _above(shell: InteractiveShell, line: str, body: str) -> str:
-    """The lines of the cell above the body: `%%snakepit` itself, and magics such as `%%time` above it."""
-    typed = (shell.history_manager.input_hist_raw or [""])[-1] if shell.history_manager is not None else ""
-    above, found, below = typed.rpartition(body.rstrip("\n"))
-    if found and not below.strip() and above.endswith("\n") and _MAGIC in above:
-        return str(above.rstrip("\n"))
-    return f"{_MAGIC} {line}".rstrip()
-
-
-class _Source(NamedTuple):
-    """A body as Python, and what it does with names."""
-
-    python: str
-    names: CellNames
-
-
-@lru_cache(maxsize=_TEXTS_KEPT)
-def _plain(body: str) -> _Source:
-    return _Source(body, analyse(body))
-
-
-class _Text:
-    """What was typed: the body, the lines above it, and what tracebacks call it."""
-
-    def __init__(self, shell: InteractiveShell, body: str, header: str, filename: str) -> None:
-        self.header = header
-        self.filename = filename
-        self._shell = shell
-        self._body = body
-
-    def read(self) -> _Source:
-        """The body as Python, and its names.
-
-        Raises:
-            UsageError: It begins with another cell magic.
-            Exception: It is not Python.
-        """
-        # Python as it stands is by far the most frequent, and needs no look at its tokens.
-        if not self._shell.input_transformers_post:
-            try:
-                return _plain(self._body)
-            except (SyntaxError, ValueError):
-                pass
-        # IPython drops empty lines at the top; the lines below keep their numbers.
-        python = "\n" * _empty_lines(self._body) + self._shell.transform_cell(self._body)
-        try:
-            return self._transformed(python)
-        except (SyntaxError, ValueError):
-            raise self._syntax_error(python) from None
-
-    @staticmethod
-    def _transformed(python: str) -> _Source:
-        names = analyse(python)
-        said = spoken(python)
-        if said.cell_magics:
-            name = said.cell_magics[0]
-            message = f"%%{name} cannot stand below %%snakepit; make %%{name} the first line of the cell"
-            if name == _MAGIC.strip("%"):
-                message = "a cell has one %%snakepit; put the second one into a cell of its own"
-            raise UsageError(message)
-        mentioned = (said.names - names.assigned) | (said.assigned - names.reads)
-        public = {name for name in said.assigned if not name.startswith("_")}
-        names = replace(
-            names,
-            reads=names.reads | mentioned,
-            optional=names.optional | (mentioned - names.reads),
-            assigned=names.assigned | said.assigned,
-            writes=names.writes | public,
-        )
-        return _Source(python, names)
-
-    def _syntax_error(self, python: str) -> Exception:
-        """The error with the lines of the whole cell, which its message may name, too."""
-        above = self.header.count("\n") + 1 if self.header else 0
-        error: SyntaxError | None = None
-        try:
-            analyse("\n" * above + python)
-        except SyntaxError as found:
-            error = found
-        except ValueError as found:
-            error = SyntaxError(str(found))
-        whole = f"{self.header}\n{self._body}" if above else self._body
-        return syntax_error(self._shell, error or SyntaxError("invalid syntax"), whole)
-
-
-def _empty_lines(text: str) -> int:
-    """How many empty lines a text begins with."""
-    return text[: len(text) - len(text.lstrip())].count("\n")
-
-
 class _Prepared:
     """A cell that was looked at and is ready to go."""
 
-    def __init__(self, shell: InteractiveShell, chosen: CellOptions, text: _Text) -> None:
+    def __init__(self, shell: InteractiveShell, chosen: CellOptions, text: Text) -> None:
         self._shell = shell
         self._chosen = chosen
         source = text.read()
@@ -241,7 +147,8 @@ class _Prepared:
                 del values[dropped]
                 left.append(dropped)
             except KeyboardInterrupt:
-                raise interrupted("the cell was stopped while it was sent to its worker") from None
+                text = "the cell was stopped while it was sent to its worker"
+                raise interrupted(text) from None
             else:
                 self._sent = frozenset((*values, *self._captured.modules))
                 return future, left
@@ -258,7 +165,7 @@ class _Prepared:
             note(changed)
 
     def explain(self, error: BaseException) -> None:
-        """Add to an error of the cell what only this side knows: that `-i` left out the name that is missing."""
+        """Add to an error what only this side knows: why a name that is missing did not go along."""
         if not isinstance(error, NameError):
             return
         name = getattr(error, "name", None)
@@ -302,7 +209,8 @@ class _Prepared:
             raise CaptureError(name=left.name, type_name=left.type_name, reason=left.reason)
         for left in result.left_behind:
             if not self._chosen.quiet:
-                note(f"{left.name} stayed in the worker: {_a(left.type_name)} cannot travel ({left.reason})", origin)
+                kind = _a(left.type_name)
+                note(f"{left.name} stayed in the worker: {kind} cannot travel ({left.reason})", origin)
         return result.last if result.has_last else None
 
 
@@ -317,8 +225,10 @@ def _alike(here: np.ndarray, there: np.ndarray) -> bool:
 
 def _check_inout(name: str, value: object) -> None:
     if type(value) not in {np.ndarray, np.memmap}:
-        kind = type(value).__name__
-        text = f"--inout {name}: expected a NumPy array, {name} is {_a(kind)}; use -o {name} to have it back changed"
+        kind = _a(type(value).__name__)
+        text = (
+            f"--inout {name}: expected a NumPy array, {name} is {kind}; use -o {name} to have it back changed"
+        )
         raise UsageError(text)
     if not value.flags.writeable:  # type: ignore[attr-defined]
         text = f"--inout {name}: {name} is read-only; use -o {name} to have a changed copy of it"
@@ -336,13 +246,13 @@ def _blame(error: CaptureError, values: Mapping[str, object], captured: Captured
         if isinstance(value, Job):
             message = f"{name} is a job, which stays in the notebook; use its value: x = {name}.result()"
             raise CaptureError(message, name=name, type_name="Job", reason=found.reason) from None
-        raise CaptureError(name=name, path=found.path, type_name=found.type_name, reason=found.reason) from None
+        raise CaptureError(
+            name=name, path=found.path, type_name=found.type_name, reason=found.reason
+        ) from None
     raise error
 
 
-def _wait(
-    pool: Pool, future: PoolFuture[CellResult], explain: Callable[[BaseException], None]
-) -> CellResult:
+def _wait(pool: Pool, future: PoolFuture[CellResult], explain: Callable[[BaseException], None]) -> CellResult:
     """The result, or an error that says what became of the cell."""
     try:
         return _unless_interrupted(pool, future)
@@ -354,7 +264,8 @@ def _wait(
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {travel.describe(error)}"
-        message = f"what the cell made could not be rebuilt in the notebook ({why}); to bring back the rest: -o NAMES"
+        what = f"what the cell made could not be rebuilt in the notebook ({why})"
+        message = f"{what}; to bring back the rest: -o NAMES"
         raise CaptureError(message, name="result", reason=why) from error
 
 

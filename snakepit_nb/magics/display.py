@@ -1,4 +1,4 @@
-"""What appears below a cell: notes, values that only the worker could show, errors of the cell's text, the pools."""
+"""What appears below a cell: notes, values as their worker showed them, errors, the table of pools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from snakepit_nb.pool import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
     from types import TracebackType
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 _STEP: Final = 1000
+_FAINT: Final = "color: var(--jp-ui-font-color2, #757575); font-size: 0.9em; padding: 2px 5px"
+_until_the_cell_is_over: Final[list[Callable[[], None]]] = []
 
 
 def note(text: str, origin: object = None) -> None:
@@ -36,7 +37,7 @@ def note(text: str, origin: object = None) -> None:
     sink = output.sink()
     origin = sink.origin() if origin is None else origin
     line = f"snakepit: {text}"
-    faint = f'<div style="color: var(--jp-ui-font-color2, #757575); font-size: 0.9em; padding: 2px 5px">{html.escape(line)}</div>'
+    faint = f'<div style="{_FAINT}">{html.escape(line)}</div>'
     shown = {"text/plain": line, "text/html": faint}
     sink.display(origin, {"type": "display_data", "data": shown, "metadata": {}, "transient": {}})
     sink.finish(origin)
@@ -45,7 +46,8 @@ def note(text: str, origin: object = None) -> None:
 def cell_number(shell: InteractiveShell) -> int:
     """The number in the prompt of the cell that runs now.
 
-    In newer releases of IPython the shell's own `execution_count` is one ahead by then; what `Out` goes by is right in all.
+    In newer releases of IPython the shell's own `execution_count` is one ahead by then; what `Out` goes by is
+    right in all of them.
     """
     return int(shell.displayhook.prompt_count)
 
@@ -88,6 +90,8 @@ def show_as(shell: InteractiveShell, value: object, bundle: Mapping[str, object]
 
     What draws a figure is registered where matplotlib was set up, and that may be the worker alone.
     """
+    if shell.display_formatter is None:
+        return
     formatter, kind = shell.display_formatter.mimebundle_formatter, type(value)
 
     def bundle_of(other: object) -> object:
@@ -95,15 +99,21 @@ def show_as(shell: InteractiveShell, value: object, bundle: Mapping[str, object]
             return bundle.get("data", {}), bundle.get("metadata", {})
         return None if before is None else before(other)
 
-    def put_back(_result: object = None) -> None:
-        shell.events.unregister("post_run_cell", put_back)
+    def put_back() -> None:
         if before is None:
             formatter.pop(kind, None)
         else:
             formatter.for_type(kind, before)
 
+    def cell_is_over(_result: object = None) -> None:
+        shell.events.unregister("post_run_cell", cell_is_over)
+        while _until_the_cell_is_over:
+            _until_the_cell_is_over.pop()()
+
     before: Callable[[object], object] | None = formatter.for_type(kind, bundle_of)
-    shell.events.register("post_run_cell", put_back)
+    if not _until_the_cell_is_over:
+        shell.events.register("post_run_cell", cell_is_over)
+    _until_the_cell_is_over.append(put_back)
 
 
 def show_error(
@@ -154,7 +164,7 @@ def syntax_error(shell: InteractiveShell, error: SyntaxError, text: str) -> Exce
     # What it was caught beside is no part of what the user did.
     error.__context__ = error.__cause__ = None
     error.filename = shell.compile.cache(text, cell_number(shell))
-    lines = shell.SyntaxTB.structured_traceback(type(error), error, [])
+    lines = shell.SyntaxTB.structured_traceback(type(error), error)
     line = f", line {error.lineno}" if error.lineno else ""
     # IPython prints the whole stack for a real one that is raised inside a magic; front ends go by the name.
     kind = type(type(error).__name__, (_Told, Exception), {"__doc__": "The text of a cell is not Python."})
@@ -196,7 +206,8 @@ class Status:
         stats = self._arrays
         if stats is not None:
             text += (
-                f" · arrays to workers: {in_bytes(stats.shared_bytes)} shared, {in_bytes(stats.copied_bytes)} copied"
+                f" · arrays to workers: {in_bytes(stats.shared_bytes)} shared,"
+                f" {in_bytes(stats.copied_bytes)} copied"
                 f" · {stats.leases} lent, {in_bytes(stats.live_bytes)} of {in_bytes(stats.budget)} in use"
             )
         return text
@@ -206,18 +217,22 @@ class Status:
             return self._below()
         table = [_Row(*(field.replace("_", " ") for field in _Row._fields)), *self._rows]
         widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, self._below()])
+        padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+        return "\n".join([*("  ".join(row).rstrip() for row in padded), self._below()])
 
     def _repr_html_(self) -> str:
         if not self._rows:
             return f"<p>{html.escape(self._below())}</p>"
-        head = "".join(f"<th style='text-align:left'>{field}</th>" for field in _Row._fields)
-        body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._rows
+        head, *body = (
+            _html_row(row, tag) for row, tag in [(_Row._fields, "th"), *((row, "td") for row in self._rows)]
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self._below())}</p>"
+        below = html.escape(self._below())
+        return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table><p>{below}</p>"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    shown = (f"<{tag} style='text-align:left'>{html.escape(cell)}</{tag}>" for cell in cells)
+    return f"<tr>{''.join(shown)}</tr>"
 
 
 def _rows(pool: Pool) -> list[_Row]:
@@ -225,6 +240,13 @@ def _rows(pool: Pool) -> list[_Row]:
     if not workers:
         return [_Row(pool.name, "-", "-", f"none of {pool.max_workers} started", "-", "-")]
     return [
-        _Row(pool.name, each.worker_id, str(each.pid), each.state, str(each.request_count), f"{each.uptime_seconds:.0f} s")
+        _Row(
+            pool.name,
+            each.worker_id,
+            str(each.pid),
+            each.state,
+            str(each.request_count),
+            f"{each.uptime_seconds:.0f} s",
+        )
         for each in workers
     ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snakepit_nb.worker.namespace import CellResult
 
 
-class Job(concurrent.futures.Future):  # type: ignore[type-arg] - the value is whatever the cell's last expression is
+class Job(concurrent.futures.Future[object]):
     """What a `%%snakepit -b` cell gives back at once.
 
     When the cell is done, what it assigned is in the notebook and `result()` is its last value. `await job`
@@ -65,7 +65,7 @@ class Job(concurrent.futures.Future):  # type: ignore[type-arg] - the value is w
 
         return asyncio.wrap_future(self).__await__()
 
-    def _over(self, future: PoolFuture[CellResult]) -> None:
+    def _over(self, future: concurrent.futures.Future[CellResult]) -> None:
         if not self._ending.acquire(blocking=False):
             return
         try:
@@ -83,7 +83,8 @@ class Job(concurrent.futures.Future):  # type: ignore[type-arg] - the value is w
 
     def _tell(self, error: BaseException) -> None:
         where = output.sink()
-        line = f"snakepit: {self.name} failed: {type(error).__name__}: {describe(error)}; its result() shows where\n"
+        why = f"{type(error).__name__}: {describe(error)}"
+        line = f"snakepit: {self.name} failed: {why}; its result() shows where\n"
         where.stream(self._origin, "stderr", line)
         where.finish(self._origin)
 

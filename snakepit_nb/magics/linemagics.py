@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _EXPANDED: Final = re.compile(r"\$(\w+)|\{([^{}]*)\}")
 _ASSIGNS: Final = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)")
-_COMMANDS: Final = frozenset({"system", "getoutput"})
+_METHODS: Final = frozenset({"run_line_magic", "run_cell_magic", "system", "getoutput"})
 
 
 class Spoken(NamedTuple):
@@ -64,8 +64,9 @@ def _calls(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(
-                func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=method), args=arguments
-            ) if method in _COMMANDS or method in {"run_line_magic", "run_cell_magic"}:
-                texts = [each.value for each in arguments if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+                func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=method), args=given
+            ) if method in _METHODS:
+                values = [each.value for each in given if isinstance(each, ast.Constant)]
+                texts = [value for value in values if isinstance(value, str)]
                 if texts:
                     yield method, texts

@@ -101,9 +101,9 @@ class _Origin:
 class NotebookSink:
     """Sends output to the notebook cells that it belongs to, from any thread, on ipykernel 6 and 7.
 
-    A first line is shown at once, what follows is gathered: about seven messages a second for one stream of one cell. Redraws
-    of a progress bar that the next redraw covers are left out. Of a flood the head and the tail are shown,
-    and one line between them that says how many bytes are missing.
+    A first line is shown at once, what follows is gathered: about seven messages a second for one stream of
+    one cell. Redraws of a progress bar that the next redraw covers are left out. Of a flood the head and the
+    tail are shown, and one line between them that says how many bytes are missing.
 
     Args:
         shell: IPython's shell in a kernel, `get_ipython()`.

@@ -202,6 +202,7 @@ def left_over() -> bool:
     """Whether a cell ran since the last `release()`.
 
     Example:
+        >>> release()
         >>> left_over()
         False
     """

@@ -44,6 +44,7 @@ class Nursery:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._pid = os.getpid()
         self._obituaries: dict[int, int] = {}
         self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake_write = wake_write
@@ -116,7 +117,7 @@ class Nursery:
         status = 1
         try:
             os.setsid()
-            _die_with(os.getppid())
+            _die_with(self._pid)
             signal.set_wakeup_fd(-1)
             inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[4:])
             for fd in (*inherited, *self._obituaries.values()):

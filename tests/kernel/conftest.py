@@ -1,4 +1,4 @@
-"""Kernels with the extension loaded: one for the tests that leave it as it was, and new ones for the others."""
+"""Kernels with the extension loaded: one for tests that leave it as it was, new ones for the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _the_clients_event_loop() -> Iterator[None]:
-    """The client of a kernel makes one at its first use and keeps it: here before the first test looks for leaks."""
+    """A kernel's client makes one at its first use and keeps it: made before a test looks for leaks."""
     loop = ensure_event_loop()
     yield
     loop.close()
@@ -30,7 +30,7 @@ def _loaded() -> Iterator[Notebook]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Notebook]:
-    """One kernel for a module, its workers started: for cells that neither kill nor redefine what others use."""
+    """One kernel for a module, its workers started: for cells that kill nothing that others use."""
     yield from _loaded()
 
 

@@ -1,4 +1,4 @@
-"""Cells that are stopped, that take too long, and that kill their worker: each costs itself and nothing else."""
+"""Cells that are stopped, take too long or kill their worker: each costs itself and nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.kernels import CellOutcome
 
 PATIENCE = 10.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is written there
 
 
 # Says so once the cell is at its last line: an interrupt that comes then finds it there.
@@ -33,9 +34,8 @@ def announce(line, main=threading.get_ident()):
 def stopped(notebook: Notebook, body: str, line: int) -> CellOutcome:
     """A cell that is interrupted once it has come to that line."""
     notebook.run(ANNOUNCE).ok()
-    cell = notebook.start(
-        f"%%snakepit\nimport threading; threading.Thread(target=announce, args=({line}, threading.get_ident())).start()\n{body}"
-    )
+    announce = f"threading.Thread(target=announce, args=({line}, threading.get_ident())).start()"
+    cell = notebook.start(f"%%snakepit\nimport threading; {announce}\n{body}")
     notebook.wait_until(lambda: "running" in cell.stdout, what="the cell to run")
     notebook.interrupt()
     return notebook.finish(cell)
@@ -62,7 +62,7 @@ def test_the_stop_button_ends_a_cell_shows_where_it_was_and_keeps_its_worker(
     assert own.run("%%snakepit\nimport os\nos.getpid()").ok().value == pid
 
 
-def test_a_cell_that_hears_nothing_is_ended_with_its_worker_and_the_next_one_starts_at_once(own: Notebook) -> None:
+def test_a_cell_that_hears_nothing_is_ended_with_its_worker_and_the_next_one_runs(own: Notebook) -> None:
     # Deaf from here on, as a loop in C is that never looks at signals.
     deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass"
     cell = stopped(own, deaf, 5)
@@ -79,9 +79,12 @@ def test_a_cell_that_catches_the_interrupt_and_ends_has_its_say(own: Notebook) -
 
 def test_a_second_press_kills_a_cell_that_ignores_the_first(own: Notebook) -> None:
     # The grace is made long: only the second press can be what ends it.
-    own.run("from snakepit_nb import options\noptions._defaults = __import__('dataclasses').replace(options.current(), interrupt_grace=600.0)").ok()
-    ignoring = "import time\nwhile True:\n    try:\n        time.sleep(600)\n    except KeyboardInterrupt:\n        print('ignored', flush=True)"
-    cell = own.start(f"%%snakepit\nprint('running', flush=True)\n{ignoring}")
+    own.run("from snakepit_nb import options\noptions.adopt({'interrupt_grace': 600.0})").ok()
+    ignoring = (
+        "while True:\n    try:\n        print('running', flush=True)\n        time.sleep(600)\n"
+        "    except KeyboardInterrupt:\n        print('ignored', flush=True)"
+    )
+    cell = own.start(f"%%snakepit\nimport time\n{ignoring}")
     own.wait_until(lambda: "running" in cell.stdout)
     own.interrupt()
     own.wait_until(lambda: "ignored" in cell.stdout)
@@ -108,7 +111,8 @@ def test_a_cell_that_takes_too_long_is_ended_and_the_pool_serves_on(own: Noteboo
 )
 def test_a_cell_that_kills_its_worker_fails_alone_and_says_how(own: Notebook, body: str, says: str) -> None:
     own.run("mine = 1").ok()
-    other = own.run("%%snakepit -b -n other\nimport os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n'lives'").ok()
+    waiting = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n'lives'"
+    other = own.run(f"%%snakepit -b -n other\n{waiting}").ok()
     cell = own.run(f"%%snakepit\nmine = 2\n{body}")
     assert error(cell).startswith("WorkerCrashed: ")
     assert says in error(cell)
@@ -130,7 +134,7 @@ def test_the_last_words_of_a_dead_worker_are_its_own_and_of_that_cell(own: Noteb
 
 def _segments() -> set[str]:
     """Those that bear our name: other programs of the machine have theirs there."""
-    return {path.name for path in Path("/dev/shm").glob("*snakepit*")}
+    return {path.name for path in SHARED_MEMORY.glob("*snakepit*")}
 
 
 @pytest.mark.parametrize("ending", ["kill", "term", "restart", "shutdown"])

@@ -96,7 +96,8 @@ def test_the_notebooks_own_exception_is_caught_by_its_type(shared: Notebook) -> 
     ).ok()
     cell = shared.run(
         "try:\n    snakepit_nb.get_pool().submit(fail, 7).result()\n"
-        "except MyError as error:\n    found = str(error), error.code, isinstance(error, snakepit_nb.RemoteError)\nfound"
+        "except MyError as error:\n    is_remote = isinstance(error, snakepit_nb.RemoteError)\n"
+        "    found = str(error), error.code, is_remote\nfound"
     ).ok()
     assert cell.value == "('it failed', 7, True)"
     assert "MyError: it failed" in shown(shared.run("%%snakepit\nfail(1)"))
@@ -113,7 +114,9 @@ def test_leaving_by_sys_exit_costs_neither_kernel_nor_worker(shared: Notebook) -
 def test_a_result_that_cannot_be_rebuilt_here_says_so_and_how_to_have_the_rest(shared: Notebook) -> None:
     body = "class Trap:\n    def __reduce__(self): return (int, ('x',))\ntrap, good = Trap(), 5"
     text = shown(shared.run(f"%%snakepit\n{body}"))
-    assert text.startswith("CaptureError: what the cell made could not be rebuilt in the notebook (ValueError")
+    assert text.startswith(
+        "CaptureError: what the cell made could not be rebuilt in the notebook (ValueError"
+    )
     shared.run(f"%%snakepit -o good\n{body}").ok()
     assert shared.run("good").ok().value == "5"
 

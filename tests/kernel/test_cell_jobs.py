@@ -12,10 +12,14 @@ WAIT = "import os, time\nwhile not os.path.exists({flag!r}):\n    time.sleep(0.0
 
 def test_its_results_appear_when_it_is_done_and_its_output_lies_under_its_own_cell(shared: Notebook) -> None:
     flag = str(shared.cwd / "go")
-    cell = shared.run(f"%%snakepit -b -n job\n{WAIT.format(flag=flag)}print('from the job')\nmade = 5\nmade * 2").ok()
+    cell = shared.run(
+        f"%%snakepit -b -n job\n{WAIT.format(flag=flag)}print('from the job')\nmade = 5\nmade * 2"
+    ).ok()
     assert (cell.value or "").startswith("<Job 'job' ")
     assert shared.run("'made' in globals(), job.done()").ok().value == "(False, False)"
-    other = shared.run(f"print('from the other cell')\nopen({flag!r}, 'w').close()\njob.result(), made, job").ok()
+    other = shared.run(
+        f"print('from the other cell')\nopen({flag!r}, 'w').close()\njob.result(), made, job"
+    ).ok()
     assert other.value == "(10, 5, <Job 'job' done>)"
     assert other.stdout == "from the other cell\n"
     shared.wait_until(lambda: cell.stdout == "from the job\n", what="the job's output under its cell")
@@ -39,7 +43,9 @@ def test_its_error_is_one_line_under_its_cell_and_whole_where_it_is_asked_for(sh
 
 def test_it_can_be_cancelled_and_another_serves_in_its_place(own: Notebook) -> None:
     own.run("%%snakepit -b -n slow\nimport time\ntime.sleep(600)").ok()
-    assert own.run("slow.cancel(), slow.cancelled(), slow").ok().value == "(True, True, <Job 'slow' cancelled>)"
+    assert (
+        own.run("slow.cancel(), slow.cancelled(), slow").ok().value == "(True, True, <Job 'slow' cancelled>)"
+    )
     assert own.run("%%snakepit\n1").ok().value == "1"
 
 
@@ -66,5 +72,8 @@ def test_one_span_tells_the_whole_job(shared: Notebook) -> None:
     ).ok()
     cell = shared.run("%%snakepit -b -n timed\n1").ok()
     shared.run("timed.result()").ok()
-    assert shared.run("[(each['name'], each['cell']) for each in told]").ok().value == f"[('timed', {cell.execution_count})]"
+    assert (
+        shared.run("[(each['name'], each['cell']) for each in told]").ok().value
+        == f"[('timed', {cell.execution_count})]"
+    )
     shared.run("telemetry.detach('told')").ok()

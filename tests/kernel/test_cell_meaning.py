@@ -1,4 +1,4 @@
-"""A plain `%%snakepit` cell means what it would mean without its first line: names in, names out, `Out[n]`."""
+"""A plain `%%snakepit` cell means what it would mean without its first line: names in, results out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def value(notebook: Notebook, expression: str) -> object:
 
 def test_what_a_cell_reads_goes_along_and_what_it_assigns_comes_back(shared: Notebook) -> None:
     shared.run("import numpy as np\na = np.arange(6.0).reshape(2, 3)\nw = np.ones((3, 2))").ok()
-    cell = shared.run("%%snakepit\nimport os\nb = a @ w\nwhere = os.getpid()\n_hidden = 1\nfloat(b.mean())").ok()
+    cell = shared.run(
+        "%%snakepit\nimport os\nb = a @ w\nwhere = os.getpid()\n_hidden = 1\nfloat(b.mean())"
+    ).ok()
     assert cell.value == "7.5"
     assert value(shared, "b.tolist()") == [[3.0, 3.0], [12.0, 12.0]]
     assert value(shared, "where == __import__('os').getpid(), '_hidden' in globals()") == (False, False)
@@ -55,10 +57,12 @@ def test_i_and_o_say_what_goes_and_what_comes(shared: Notebook) -> None:
 
 
 def test_inout_changes_the_array_itself_and_all_views_of_it(shared: Notebook) -> None:
-    shared.run("whole = np.zeros(4) if 'np' in globals() else __import__('numpy').zeros(4)\npart = whole[:2]").ok()
+    shared.run(
+        "whole = np.zeros(4) if 'np' in globals() else __import__('numpy').zeros(4)\npart = whole[:2]"
+    ).ok()
     assert shared.run("%%snakepit --inout whole\nwhole[:] = 7").ok().displays == []
     assert value(shared, "part.tolist()") == [7.0, 7.0]
-    refused = shared.run("words = ['a']\n" "get_ipython().run_cell_magic('snakepit', '--inout words', 'words')")
+    refused = shared.run("words = ['a']\nget_ipython().run_cell_magic('snakepit', '--inout words', 'words')")
     assert "--inout words: expected a NumPy array, words is a list; use -o words" in refused.stderr
 
 
@@ -85,7 +89,9 @@ def test_a_name_that_a_cell_may_bind_comes_back_only_where_it_did(shared: Notebo
 
 def test_a_function_that_uses_a_name_which_the_cell_only_may_bind_still_finds_it(shared: Notebook) -> None:
     shared.run("factor, no = 3, False").ok()
-    shared.run("%%snakepit\nif no:\n    factor = 4\ndef times(n):\n    return n * factor\nhere = times(2)").ok()
+    shared.run(
+        "%%snakepit\nif no:\n    factor = 4\ndef times(n):\n    return n * factor\nhere = times(2)"
+    ).ok()
     assert value(shared, "here, times(5)") == (6, 15)
 
 
@@ -95,7 +101,9 @@ def test_names_that_the_cell_deletes_are_gone_and_those_that_it_may_have_are_not
     assert value(shared, "'first' in globals(), second") == (False, 2)
 
 
-def test_functions_lambdas_and_classes_of_the_notebook_travel_and_keep_their_identity(shared: Notebook) -> None:
+def test_functions_lambdas_and_classes_of_the_notebook_travel_and_keep_their_identity(
+    shared: Notebook,
+) -> None:
     shared.run(
         "import enum\n"
         "class Point:\n    def __init__(self, x): self.x = x\n    def double(self): return twice(self.x)\n"
@@ -118,20 +126,24 @@ def test_what_a_cell_defines_is_usable_here_and_in_later_cells(shared: Notebook)
         "def root(n): return math.sqrt(n)\nwalk = Walk()"
     ).ok()
     assert value(shared, "isinstance(walk, Walk), walk.on(), Walk().on(), root(9)") == (True, 5, 5, 3.0)
-    assert shared.run("%%snakepit\nisinstance(walk, Walk), walk.on(), root(16)").ok().value == "(True, 10, 4.0)"
+    assert (
+        shared.run("%%snakepit\nisinstance(walk, Walk), walk.on(), root(16)").ok().value == "(True, 10, 4.0)"
+    )
 
 
 def test_modules_and_submodules_are_imported_under_their_names(shared: Notebook) -> None:
     shared.run("import os.path as paths, xml.etree.ElementTree, numpy as np").ok()
     cell = shared.run(
-        "%%snakepit\npaths.join('a', 'b'), xml.etree.ElementTree.fromstring('<a/>').tag, float(np.linalg.norm([3, 4]))"
+        "%%snakepit\ntag = xml.etree.ElementTree.fromstring('<a/>').tag\n"
+        "paths.join('a', 'b'), tag, float(np.linalg.norm([3, 4]))"
     ).ok()
     assert cell.value == "('a/b', 'a', 5.0)"
 
 
 def test_what_cannot_travel_back_stays_and_a_line_says_which_and_why(shared: Notebook) -> None:
     cell = shared.run(
-        "%%snakepit\nimport threading, os\nlock = threading.Lock()\nfine = 1\nwith open(os.devnull) as file:\n    pass"
+        "%%snakepit\nimport threading, os\nlock = threading.Lock()\nfine = 1\n"
+        "with open(os.devnull) as file:\n    pass"
     ).ok()
     (note,) = cell.displays
     assert "lock stayed in the worker: a _thread.lock cannot travel" in note["data"]["text/plain"]
@@ -194,7 +206,10 @@ def test_the_line_magic_evaluates_starts_stops_and_shows(shared: Notebook) -> No
     shared.run("base = 4").ok()
     assert shared.run("got = %snakepit base * 10\ngot + 2").ok().value == "42"
     assert "default-0" in (shared.run("%snakepit status").ok().value or "")
-    assert shared.run("%snakepit start other -w 1").ok().value == "<Pool 'other' 1 worker: 0 busy, 1 idle; 0 queued>"
+    assert (
+        shared.run("%snakepit start other -w 1").ok().value
+        == "<Pool 'other' 1 worker: 0 busy, 1 idle; 0 queued>"
+    )
     assert shared.run("%%snakepit other\n'there'").ok().value == "'there'"
     shared.run("%snakepit stop other").ok()
     assert "there is no pool 'other'" in shared.run("%%snakepit other\n1").stderr

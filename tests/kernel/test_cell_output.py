@@ -42,12 +42,19 @@ def test_a_display_is_updated_and_cleared_in_place(shared: Notebook) -> None:
         "%%snakepit\nfrom IPython.display import clear_output\nhandle = display('0 %', display_id=True)\n"
         "handle.update('100 %')\nclear_output(wait=True)\nprint('done')"
     ).ok()
-    assert [each.kind for each in cell.messages] == ["display_data", "update_display_data", "clear_output", "stream"]
+    assert [each.kind for each in cell.messages] == [
+        "display_data",
+        "update_display_data",
+        "clear_output",
+        "stream",
+    ]
     assert cell.displays[0]["transient"] == cell.updates[0]["transient"]
 
 
 def test_a_progress_bar_is_redrawn_and_not_a_log(shared: Notebook) -> None:
-    cell = shared.run("%%snakepit\nfrom tqdm.auto import tqdm\nfor n in tqdm(range(5000), mininterval=0):\n    pass").ok()
+    cell = shared.run(
+        "%%snakepit\nfrom tqdm.auto import tqdm\nfor n in tqdm(range(5000), mininterval=0):\n    pass"
+    ).ok()
     assert cell.stderr.rstrip().rpartition("\r")[2].startswith("100%")
     assert cell.stderr.count("\n") == 1
 
@@ -66,7 +73,9 @@ def test_logging_warnings_descriptors_children_and_c_code_all_reach_the_cell(sha
 
 
 def test_a_hundred_megabytes_of_text_neither_flood_the_page_nor_stop_the_cell(shared: Notebook) -> None:
-    cell = shared.run("%%snakepit\nline = 'x' * 999\nfor _ in range(100_000):\n    print(line)\n'through'", timeout=110).ok()
+    cell = shared.run(
+        "%%snakepit\nline = 'x' * 999\nfor _ in range(100_000):\n    print(line)\n'through'", timeout=110
+    ).ok()
     assert cell.value == "'through'"
     assert "bytes of stdout left out" in cell.stdout
     assert len(cell.stdout) < 1_000_000

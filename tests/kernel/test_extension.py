@@ -71,7 +71,9 @@ def test_a_notebook_executed_without_a_front_end_holds_everything(tmp_path: Path
     notebook = nbformat.v4.new_notebook(cells=cells)
     home = private_home(tmp_path)
     # The kernel of this interpreter, wherever it is installed.
-    client = NotebookClient(notebook, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute(env=os.environ | home)
     outputs = [cell.outputs for cell in notebook.cells]
     assert outputs[0] == []
@@ -87,7 +89,9 @@ def test_a_notebook_executed_without_a_front_end_holds_everything(tmp_path: Path
 def test_in_a_terminal_a_cell_runs_fails_and_is_stopped(tmp_path: Path) -> None:
     arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"]
     env = os.environ | private_home(tmp_path) | {"TERM": "dumb"}
-    terminal = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=60, cwd=str(tmp_path))
+    terminal = pexpect.spawn(
+        sys.executable, arguments, env=env, encoding="utf-8", timeout=60, cwd=str(tmp_path)
+    )
     numbers = iter(range(1, 10))
 
     def enter(*lines: str) -> None:
@@ -131,7 +135,14 @@ def test_in_a_script_of_ipython_the_magics_work(tmp_path: Path) -> None:
         "print('y is', y)\nz = %snakepit y * 2\nprint('z is', z)\n"
     )
     env = os.environ | private_home(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "IPython", str(script)], env=env, capture_output=True, text=True, timeout=90, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", str(script)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
     note = "snakepit: x.append(…) changes the worker's copy only; to have the changed object back: -o x"
     assert sorted(done.stdout.splitlines()) == sorted(["1", note, "y is 5", "z is 10"])
     assert done.stderr == ""

@@ -102,7 +102,7 @@ def test_a_line_that_is_printed_in_two_pieces_is_shown_as_one_and_one_that_never
     sink.stream(here, "stdout", "\n")
     assert [content["text"] for _, _, content in front.received] == ["a\n"]
     sink.stream(here, "stderr", "50 %")
-    front.wait_for(lambda: front.text("one") == "a\n50 %")
+    front.wait_for(lambda: [each["text"] for _, _, each in front.received] == ["a\n", "50 %"])
 
 
 def test_output_goes_to_the_cell_that_asked_and_not_to_the_one_that_runs(

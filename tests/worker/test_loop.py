@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import select
@@ -42,8 +43,9 @@ class Conversation:
 
     def call(self, number: int, function: Callable[..., object], *args: object) -> None:
         data = pack(function, self.store).data
+        key = hashlib.md5(data, usedforsecurity=False).digest()
         arguments = pack((args, {}), self.store).data
-        self.say(messages.Define(KEY, data, b""), messages.Call(number, KEY, arguments, b""))
+        self.say(messages.Define(key, data, b""), messages.Call(number, key, arguments, b""))
 
     def hear(self) -> messages.Message:
         """The next message."""
@@ -105,9 +107,9 @@ def test_a_call_is_answered_with_its_value_and_times_of_the_machines_clock(spoke
 
 
 def test_a_defined_function_is_called_by_its_key_from_then_on(spoken: Conversation) -> None:
-    spoken.call(1, abs, -1)
-    arguments = pack(((-2,), {}), spoken.store).data
-    spoken.say(messages.Call(2, KEY, arguments, b""))
+    spoken.say(messages.Define(KEY, pickle.dumps(abs), b""))
+    for number in (1, 2):
+        spoken.say(messages.Call(number, KEY, pack(((-number,), {}), spoken.store).data, b""))
     assert [spoken.value(), spoken.value()] == [1, 2]
 
 
@@ -153,7 +155,7 @@ def test_text_and_events_of_a_call_are_said_before_its_answer(spoken: Conversati
 
 def test_an_interrupt_ends_the_call_that_runs(spoken: Conversation) -> None:
     def waits() -> None:
-        print("begun", flush=True)
+        print("begun", end="", flush=True)
         time.sleep(3600)
 
     spoken.call(1, waits)
