@@ -35,7 +35,7 @@ class Keeper(Protocol):
 
 
 class _Bell:
-    """Wakes one thread that waits for a future; it speaks the language of `concurrent.futures`' own waiters."""
+    """Wakes one thread that waits for a future, in the language of `concurrent.futures`' own waiters."""
 
     __slots__ = ("_lock",)
 

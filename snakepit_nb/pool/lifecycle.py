@@ -63,7 +63,7 @@ class Lifecycle:
         loans.watch(worker.peer, lambda: supervisor.later(lambda: self._send_returns(worker)))
         with supervisor.lock:
             supervisor.workers[action.worker_id] = worker
-            supervisor.watch(worker)
+            supervisor.reception.watch(worker)
             seen = supervisor.state.workers.get(action.worker_id)
             if seen is None or seen.phase is not Phase.STARTING:
                 self.kill(action.worker_id)
@@ -128,12 +128,12 @@ class Lifecycle:
             worker.kill()
         worker.nudge(_NUDGE)
         with worker.attending:
-            while supervisor.drain(worker):
+            while supervisor.reception.drain(worker):
                 pass
         supervisor.reception.drain_pipes(worker)
         loans.unwatch(worker.peer)
         with supervisor.lock:
-            supervisor.forget(worker)
+            supervisor.reception.forget(worker)
             unclaimed = self._unclaimed(worker)
             crashed = not worker.asked_to_end
             if crashed or not supervisor.state.closing:

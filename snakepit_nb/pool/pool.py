@@ -405,7 +405,11 @@ def live_pools() -> list[Pool]:
     """The pools of this process that still take work, oldest first.
 
     Example:
-        >>> Pool(1, name="doc_live") in live_pools()
+        >>> pool = Pool(1, name="doc_live")
+        >>> pool in live_pools()
+        True
+        >>> pool.shutdown()
+        >>> pool in live_pools()
         False
     """
     return sorted((pool for pool in list(_alive) if not pool.closed), key=lambda pool: pool._age)  # noqa: SLF001 - same room

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import events, options, telemetry
 from snakepit_nb.errors import unpack_exception
-from snakepit_nb.errors.types import ProtocolError, RemoteError, WorkerCrashed
+from snakepit_nb.errors.types import PoolBroken, ProtocolError, RemoteError, RequestTimeout, WorkerCrashed
 from snakepit_nb.pool.crash import classify, signal_name
 from snakepit_nb.wire import classes, codec, messages
 from snakepit_nb.wire.messages import Phase, Side, follow
@@ -22,6 +22,7 @@ from snakepit_nb.wire.travel import describe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from snakepit_nb.pool import actions
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.request import Request
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _US: Final = 1000
+_TURN: Final = 256
 
 
 class Reception:
@@ -39,6 +41,52 @@ class Reception:
         self._name = supervisor.name
         self._tail = options.current().stderr_tail
         self._deaf = False
+        self.heard = 0
+
+    def watch(self, worker: WorkerProcess) -> None:
+        """Hear what a worker says and writes, and of its death."""
+        watch = self._supervisor.reactor.watch
+        watch(worker.channel_fd, lambda: self._listen(worker))
+        watch(worker.stdout, lambda: self.read_pipe(worker, "stdout"))
+        watch(worker.stderr, lambda: self.read_pipe(worker, "stderr"))
+        watch(worker.obituary, lambda: self._supervisor.lifecycle.bury(worker))
+
+    def forget(self, worker: WorkerProcess) -> None:
+        """Hear nothing of a worker any more."""
+        for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
+            self._supervisor.reactor.forget(fd)
+
+    def _listen(self, worker: WorkerProcess) -> bool:
+        """Take in what a worker says; False where a caller who waits was quicker."""
+        if not worker.attending.acquire(blocking=False):
+            return False
+        heard = self.heard
+        try:
+            self.drain(worker)
+        finally:
+            worker.attending.release()
+        return self.heard != heard
+
+    def drain(self, worker: WorkerProcess) -> bool:
+        """Take in some of what the worker has said; whether there may be more. `attending` is held."""
+        try:
+            for _ in range(_TURN):  # and no more: a chatty worker must not keep the others from being heard
+                found = worker.channel.receive()
+                if found is None:
+                    return False
+                self.heard += 1
+                self.take(worker, found)
+        except Exception as error:  # noqa: BLE001 - the worker's fault, not this thread's
+            self.gave_up(worker, error)
+            return False
+        return True
+
+    @staticmethod
+    def gave_up(worker: WorkerProcess, error: Exception) -> None:
+        """A worker that is gone is buried soon; one that breaks the protocol is of no more use."""
+        if not isinstance(error, (EOFError, OSError)):
+            _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)
+            worker.kill()
 
     def take(self, worker: WorkerProcess, found: list[messages.Message]) -> None:
         """Take in the messages of one packet; the worker's `attending` lock is held, the pool's is not.
@@ -286,8 +334,22 @@ class Reception:
         with supervisor.lock:
             supervisor.act(supervisor.state.broke(reason))
 
-    def crash_of(self, request: Request, worker_id: str) -> WorkerCrashed:
-        """The error of a request whose worker died under it."""
+    def error_of(self, request: Request, action: actions.Settle) -> Exception | None:
+        """What the future of a request raises that ended without an answer; None where it was cancelled."""
+        if action.outcome == "timeout":
+            return RequestTimeout(
+                seconds=request.timeout or 0.0,
+                command=request.command,
+                request_id=request.number,
+                pool=self._name,
+            )
+        if action.outcome == "broken":
+            return PoolBroken(pool=self._name, reason=self._supervisor.state.broken or "")
+        if action.outcome == "crashed":
+            return self._crash_of(request, action.worker_id or "")
+        return None
+
+    def _crash_of(self, request: Request, worker_id: str) -> WorkerCrashed:
         worker = self._supervisor.workers.get(worker_id)
         ended = worker.ended if worker is not None else None
         exit_code = ended.exit_code if ended is not None else None

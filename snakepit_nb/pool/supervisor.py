@@ -9,7 +9,6 @@ or a caller that waits for an answer and fetches it itself, which saves a change
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -17,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from snakepit_nb import events, options, telemetry
-from snakepit_nb.errors.types import PoolBroken, PoolClosed, PoolError, RequestTimeout
+from snakepit_nb.errors.types import PoolBroken, PoolClosed, PoolError
 from snakepit_nb.pool import actions, loans, state
 from snakepit_nb.pool.interrupts import Uninterrupted
 from snakepit_nb.pool.lifecycle import Lifecycle
@@ -35,12 +34,10 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.request import Request
 
-_LOG: Final = logging.getLogger(__name__)
 _NUDGE: Final = codec.encode(messages.Nudge())
 _MANY: Final = 256
 _NAP: Final = 0.0005
 _FEW: Final = 64
-_TURN: Final = 256
 
 
 class Supervisor:
@@ -81,7 +78,6 @@ class Supervisor:
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
         self._outbox: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._foreign = False
-        self._heard = 0
         self._doers: dict[type, Callable[[Any], object]] = {
             actions.Send: self._send,
             actions.Settle: self._settle,
@@ -180,7 +176,7 @@ class Supervisor:
                         break
                     self.reception.take(worker, found)
             except Exception as error:  # noqa: BLE001 - the worker's fault, not the caller's
-                self._gave_up(worker, error)
+                self.reception.gave_up(worker, error)
             finally:
                 worker.attending.release()
                 self.reactor.give_back(worker.channel_fd)
@@ -350,18 +346,7 @@ class Supervisor:
             return
         if not action.worker_id:
             self.store.release(request.arguments.leases)
-        error: Exception | None = None
-        if action.outcome == "timeout":
-            error = RequestTimeout(
-                seconds=request.timeout or 0.0,
-                command=request.command,
-                request_id=request.number,
-                pool=self.name,
-            )
-        elif action.outcome == "broken":
-            error = PoolBroken(pool=self.name, reason=self.state.broken or "")
-        elif action.outcome == "crashed":
-            error = self.reception.crash_of(request, action.worker_id or "")
+        error = self.reception.error_of(request, action)
         worker_id = action.worker_id or request.worker_id
         run_ns = time.monotonic_ns() - request.sent_ns if request.sent_ns else 0
         self._outbox.append(
@@ -421,7 +406,7 @@ class Supervisor:
         worker = self.workers.get(request.worker_id) if request is not None else None
         if worker is not None and worker.attending.acquire(blocking=False):
             try:
-                self.drain(worker)
+                self.reception.drain(worker)
             finally:
                 worker.attending.release()
         with self.lock:
@@ -440,62 +425,17 @@ class Supervisor:
         )
 
     def _pace(self) -> None:
-        if len(self.state.queue) > _MANY and self._heard < _FEW:
+        if len(self.state.queue) > _MANY and self.reception.heard < _FEW:
             # The workers have enough in their sockets; answers come in faster by the dozen than one by one.
             time.sleep(_NAP)
-        self._heard = 0
-
-    def watch(self, worker: WorkerProcess) -> None:
-        """Hear what a worker says and writes, and of its death."""
-        watch = self.reactor.watch
-        watch(worker.channel_fd, lambda: self._listen(worker))
-        watch(worker.stdout, lambda: self.reception.read_pipe(worker, "stdout"))
-        watch(worker.stderr, lambda: self.reception.read_pipe(worker, "stderr"))
-        watch(worker.obituary, lambda: self.lifecycle.bury(worker))
-
-    def forget(self, worker: WorkerProcess) -> None:
-        """Hear nothing of a worker any more."""
-        for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
-            self.reactor.forget(fd)
-
-    def _listen(self, worker: WorkerProcess) -> bool:
-        """Take in what a worker says; False where a caller who waits was quicker."""
-        if not worker.attending.acquire(blocking=False):
-            return False
-        heard = self._heard
-        try:
-            self.drain(worker)
-        finally:
-            worker.attending.release()
-        return self._heard != heard
-
-    def drain(self, worker: WorkerProcess) -> bool:
-        """Take in some of what the worker has said; whether there may be more. `attending` is held."""
-        try:
-            for _ in range(_TURN):  # and no more: a chatty worker must not keep the others from being heard
-                found = worker.channel.receive()
-                if found is None:
-                    return False
-                self._heard += 1
-                self.reception.take(worker, found)
-        except Exception as error:  # noqa: BLE001 - the worker's fault, not this thread's
-            self._gave_up(worker, error)
-            return False
-        return True
-
-    @staticmethod
-    def _gave_up(worker: WorkerProcess, error: Exception) -> None:
-        """A worker that is gone is buried soon; one that breaks the protocol is of no more use."""
-        if not isinstance(error, (EOFError, OSError)):
-            _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)
-            worker.kill()
+        self.reception.heard = 0
 
     def _collapse(self, error: BaseException) -> None:
         """The pool's own machinery failed: rather than wait for ever, all that wait hear of it."""
         with self.lock:
             self.act(self.state.broke(f"its supervision failed: {error!r}"))
             for worker in self.workers.values():
-                self.forget(worker)
+                self.reception.forget(worker)
                 worker.kill()
                 worker.close()
             self.workers.clear()

@@ -171,7 +171,7 @@ def _display(*values: object, **options: object) -> object:
     """Shows values under the cell, as in the notebook."""
     from IPython.display import display  # noqa: PLC0415 - only when a cell asks
 
-    return display(*values, **options)  # type: ignore[no-untyped-call]
+    return display(*values, **options)
 
 
 def _get_ipython() -> object:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import psutil
 import pytest
@@ -16,16 +16,17 @@ import pytest
 from snakepit_nb import Pool
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Iterator
 
-    from snakepit_nb.pool.future import PoolFuture
 
+T = TypeVar("T")
 ROOT: Final = Path(__file__).parents[2]
 HANG: Final = 60.0  # seconds after which a test gives up; nothing here should come near it
 
 
 class Gate:
-    """A task that says when it runs, and ends when it is let go; by named pipes, so nobody has to look twice."""
+    """A task that says when it runs, and ends when it is let go; by named pipes: nobody looks twice."""
 
     def __init__(self, folder: Path) -> None:
         self._began, self._go = folder / "began", folder / "go"
@@ -94,7 +95,7 @@ def pool() -> Iterator[Pool]:
 
 
 @pytest.fixture
-def gates(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
+def gates(tmp_path: Path) -> Callable[[], Gate]:
     """Makes gates."""
     numbers = itertools.count()
 
@@ -103,7 +104,7 @@ def gates(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
         folder.mkdir()
         return Gate(folder)
 
-    yield make
+    return make
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def gone(numbers: list[int] | set[int]) -> bool:
     return not psutil.wait_procs(processes, timeout=HANG)[1]
 
 
-def outcome(future: PoolFuture[object]) -> BaseException | None:
+def outcome(future: concurrent.futures.Future[T]) -> BaseException | None:
     """The exception of a future, or None; fails where it does not end."""
     return future.exception(HANG)
 

@@ -1,4 +1,4 @@
-"""What a death costs: one request, with the facts of the death; and what only looks like one costs nothing."""
+"""What a death costs: one request, with the facts of the death; what only looks like one costs nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kill_me() -> None:
         (os.abort, (), ("abort", signal.SIGABRT, None)),
     ],
 )
-def test_a_death_costs_its_request_alone(
+def test_a_death_costs_its_request_alone(  # noqa: PLR0913, PLR0917 - pytest passes by name
     pool: Pool,
     gates: Callable[[], Gate],
     log: Log,
@@ -80,7 +80,7 @@ def test_a_death_costs_its_request_alone(
         started = seen.wait_for(events.WORKER_STARTED)
         executed = seen.wait_for(events.REQUEST_EXECUTED, 7)
     for event in seen:
-        events.check(event.name, event.measurements, event.metadata)
+        assert not events.check(event.name, event.measurements, event.metadata)
     assert log.lines() == list("01234")
     (crash,), (recycled,) = seen.named(events.WORKER_CRASH), seen.named(events.WORKER_RECYCLED)
     assert crash.metadata["worker_id"] == recycled.metadata["worker_id"] == error.worker_id
@@ -145,7 +145,7 @@ def test_deaths_without_end_break_the_pool(log: Log) -> None:
             pool.submit(log.task, 1)
     assert len(seen.named(events.WORKER_CRASH)) == 6
     for event in seen:
-        events.check(event.name, event.measurements, event.metadata)
+        assert not events.check(event.name, event.measurements, event.metadata)
     assert log.lines() == []
 
 
@@ -153,15 +153,15 @@ def test_deaths_without_end_break_the_pool(log: Log) -> None:
 
 
 def test_exceptions_that_others_choke_on_arrive(pool: Pool) -> None:
-    class TwoArguments(Exception):  # noqa: N818 - as users name them
+    class TwoArguments(Exception):
         def __init__(self, one: int, two: int) -> None:
             super().__init__(f"{one} and {two}")
 
-    class ByKeyword(Exception):  # noqa: N818 - as above
+    class ByKeyword(Exception):
         def __init__(self, *, what: str) -> None:
             super().__init__(what)
 
-    class HoldsAFile(Exception):  # noqa: N818 - as above
+    class HoldsAFile(Exception):
         def __init__(self, path: str) -> None:
             super().__init__(path)
             self.file = open(path)  # noqa: PTH123, SIM115 - what cannot travel
@@ -226,4 +226,4 @@ def test_events_tell_of_user_errors(pool: Pool) -> None:
     with testing.capture_events("snakepit.python") as seen:
         outcome(pool.submit(fails))
     assert [event.name[-1] for event in seen] == ["unmapped"]
-    events.check(seen[0].name, seen[0].measurements, seen[0].metadata)
+    assert not events.check(seen[0].name, seen[0].measurements, seen[0].metadata)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -120,7 +119,7 @@ def test_an_interrupt_ends_the_wait_for_a_result_and_the_request_goes_on(pool: P
 # Python cannot raise an interrupt that arrives inside a weak reference's callback: it reports and drops it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_at_any_moment_lose_nothing(pool: Pool) -> None:
-    """A timer presses stop during submit and result, again and again: each future ends with its own result."""
+    """A timer presses stop during submit and result, again and again: each future has its own result."""
     futures = []
     interrupted = 0
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -19,6 +19,7 @@ import pytest
 
 from snakepit_nb import Pool, PoolError, WorkerCrashed, events, options, registry, testing
 from snakepit_nb.pool import process
+from snakepit_nb.wire import kept
 from tests.pool.conftest import HANG, gone, outcome, pids, script
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_a_pools_life_is_told_in_order() -> None:
             assert pool.submit(abs, -1).result() == 1
         seen.wait_for(events.POOL_STOPPED)
     for event in seen:
-        events.check(event.name, event.measurements, event.metadata)
+        assert not events.check(event.name, event.measurements, event.metadata)
     order = [name.removeprefix("snakepit.") for name in seen.names()]
     assert sorted(order) == sorted(
         [
@@ -62,8 +63,9 @@ def test_saturation_is_told_when_no_worker_is_free_and_something_waits(gate: Gat
         waiting = [pool.submit(abs, -number) for number in range(3)]
         (full,) = seen.named(events.POOL_SATURATED)
         gate.open()
-        assert [future.result(HANG) for future in (running, *waiting)] == [None, 0, 1, 2]
-    events.check(full.name, full.measurements, full.metadata)
+        assert running.result(HANG) is None
+        assert [future.result(HANG) for future in waiting] == [0, 1, 2]
+    assert not events.check(full.name, full.measurements, full.metadata)
     assert full.measurements["queue_size"] == 1
     assert (full.metadata["available_workers"], full.metadata["busy_workers"]) == (0, 1)
 
@@ -90,7 +92,7 @@ def test_every_request_that_reached_a_worker_is_told_once_however_it_ended(
         outcome(crashed)
         told = seen.wait_for(events.REQUEST_EXECUTED, 5)
     for event in told:
-        events.check(event.name, event.measurements, event.metadata)
+        assert not events.check(event.name, event.measurements, event.metadata)
     assert {event.metadata["request_id"]: event.metadata["outcome"] for event in told} == {
         ok.request_id: "ok",
         failed.request_id: "error",
@@ -108,7 +110,7 @@ def test_a_worker_that_is_killed_on_purpose_ends_as_manual_and_not_as_a_crash(po
         future.cancel()
         (recycled,) = seen.wait_for(events.WORKER_RECYCLED)
         seen.wait_for(events.WORKER_STARTED)
-    events.check(recycled.name, recycled.measurements, recycled.metadata)
+    assert not events.check(recycled.name, recycled.measurements, recycled.metadata)
     assert recycled.metadata["reason"] == "manual"
     assert not seen.named(events.WORKER_CRASH)
 
@@ -161,7 +163,7 @@ def test_a_worker_computes_with_one_thread(pool: Pool, monkeypatch: pytest.Monke
 
     def threads() -> list[int]:
         import numpy.linalg  # noqa: F401 - loads the library that is asked about
-        import threadpoolctl
+        import threadpoolctl  # type: ignore[import-untyped]
 
         return [each["num_threads"] for each in threadpoolctl.threadpool_info()]
 
@@ -194,13 +196,15 @@ def test_each_worker_is_alone_in_its_session_and_spared_by_the_kernels_signals(p
     assert os.getsid(0) not in sessions
 
 
-def test_a_call_may_fork_and_start_processes(pool: Pool, log: Log) -> None:
+def test_a_call_may_fork_and_start_processes(pool: Pool) -> None:
     def forks() -> tuple[int, str, int]:
         pid = os.fork()
         if pid == 0:
             os._exit(7)
         _, status = os.waitpid(pid, 0)
-        said = subprocess.run([sys.executable, "-c", "print(1 + 1)"], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [sys.executable, "-c", "print(1 + 1)"], capture_output=True, text=True, check=True
+        )
         with multiprocessing.get_context("fork").Pool(2) as inner:
             return os.waitstatus_to_exitcode(status), said.stdout, sum(inner.map(abs, [-1, -2]))
 
@@ -237,7 +241,9 @@ def test_what_a_killed_call_started_dies_with_its_worker(pool: Pool, gate: Gate)
     held = gate.task
 
     def starts(path: str) -> None:
-        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+        )
         Path(path).write_text(str(child.pid))
         held(None)
 
@@ -250,7 +256,7 @@ def test_what_a_killed_call_started_dies_with_its_worker(pool: Pool, gate: Gate)
 
 def test_a_pool_in_a_worker_works_down_to_the_limit(pool: Pool) -> None:
     def nested(depth: int) -> object:
-        from snakepit_nb import Pool, PoolError
+        from snakepit_nb import Pool
 
         try:
             with Pool(1, name=f"at{depth}") as inner:
@@ -258,7 +264,9 @@ def test_a_pool_in_a_worker_works_down_to_the_limit(pool: Pool) -> None:
         except PoolError as refused:
             return depth, str(refused)
 
-    depth, said = pool.submit(nested, 1).result(HANG)  # type: ignore[misc]
+    found = pool.submit(nested, 1).result(HANG)
+    assert isinstance(found, tuple)
+    depth, said = found
     assert depth == options.current().nesting
     assert "option nesting" in said
 
@@ -276,17 +284,22 @@ def test_a_nested_pool_ends_with_the_worker_that_owns_it(pool: Pool, tmp_path: P
     assert gone([int(each) for each in path.read_text().split()])
 
 
-def test_functions_are_kept_in_bounds_on_both_sides(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from snakepit_nb.wire import kept
+def test_functions_are_kept_in_bounds_on_both_sides() -> None:
+    def kept_there() -> int:
+        from snakepit_nb.worker.loop import Worker
 
-    monkeypatch.setattr(kept, "MOST", 8)
-    with Pool(1) as small:
+        (worker,) = (each for each in gc.get_objects() if isinstance(each, Worker))
+        return len(worker._functions)
+
+    most = kept.MOST + options.current().ahead + 2
+    with Pool(1) as pool:
+        functions = [eval(f"lambda: {number}") for number in range(2 * most)]  # noqa: S307 - many functions
         for _ in range(2):
-            functions = [eval(f"lambda: {number}") for number in range(200)]  # noqa: S307 - two hundred functions
-            futures = [small.submit(function) for function in functions]
-            assert [future.result(HANG) for future in futures] == list(range(200))
-        (worker,) = small._supervisor.workers.values()
-        assert len(worker.known) <= 8
+            futures = [pool.submit(function) for function in functions]
+            assert [future.result(HANG) for future in futures] == list(range(2 * most))
+        (worker,) = pool._supervisor.workers.values()
+        assert len(worker.known) == kept.MOST
+        assert pool.submit(kept_there).result() <= most
 
 
 def test_a_function_too_large_to_keep_travels_with_each_call(pool: Pool) -> None:
@@ -298,18 +311,29 @@ def test_a_function_too_large_to_keep_travels_with_each_call(pool: Pool) -> None
     assert [pool.submit(length).result(HANG) for _ in range(5)] == [3_000_000] * 5
 
 
-def test_calls_of_a_new_function_survive_that_others_are_taken_back(gate: Gate) -> None:
-    """The call that brings the function may go to another worker, and those behind it stay."""
-    with Pool(2) as pool:
-        for _ in range(50):
+def test_calls_of_a_new_function_stay_good_when_the_first_of_them_is_taken_back(
+    gates: Callable[[], Gate],
+) -> None:
+    with Pool(2).start() as pool:
+        for _ in range(20):
             pool.submit(abs, 1).result()
-        for round_ in range(30):
-            values = [eval(f"lambda n: n + {round_}") for _ in range(1)]  # noqa: S307 - a new function each time
-            futures = [pool.submit(values[0], number) for number in range(100)]
-            for future in futures[::10]:
-                future.cancel()
-            rest = [future.result(HANG) for future in futures if not future.cancelled()]
-            assert set(rest) <= {number + round_ for number in range(100)}
+        held = [gates(), gates()]
+        running = [pool.submit(gate.task, number) for number, gate in enumerate(held)]
+        for gate in held:
+            gate.wait_begun()
+        new = [pool.submit(lambda n: (os.getpid(), n), number) for number in range(8)]
+        crowded = max(pool._supervisor.state.workers.values(), key=lambda worker: len(worker.hands))
+        assert len(crowded.hands) == 9
+        late = 0 if crowded.hands[0] == running[0].request_id else 1
+        held[1 - late].open()
+        # The worker that came free takes over the half that waited longest, and with it the function.
+        helper, _ = new[0].result(HANG)
+        held[late].open()
+        ran = [future.result(HANG) for future in new]
+        assert [number for _, number in ran] == list(range(8))
+        assert ran[0][0] == helper
+        assert len({pid for pid, _ in ran}) == 2
+        assert [future.result(HANG) for future in running] == [0, 1]
 
 
 # Ends

@@ -1,4 +1,4 @@
-"""What workers write: it reaches the sink of the one who asked, whole, in order, and without holding anyone up."""
+"""What workers write reaches the sink of the one who asked: whole, in order, without holding anyone up."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def test_each_line_goes_to_the_one_who_asked(pool: Pool, listener: Listener) -> 
     listener.asking = "somebody else"
     for future in futures:
         future.result(HANG)
-    assert [listener.text(f"cell {number}") for number in range(40)] == [f"{number}\n" for number in range(40)]
+    assert [listener.text(f"cell {number}") for number in range(40)] == [
+        f"{number}\n" for number in range(40)
+    ]
 
 
 def test_a_message_cut_in_the_middle_of_a_character_arrives_whole(pool: Pool, listener: Listener) -> None:
@@ -121,7 +123,7 @@ def test_a_display_comes_after_the_text_before_it(pool: Pool, listener: Listener
         from IPython.display import HTML, display
 
         print("before")
-        display(HTML("<b>bold</b>"))  # type: ignore[no-untyped-call]
+        display(HTML("<b>bold</b>"))
 
     listener.asking = "cell"
     pool.submit(shows).result(HANG)
@@ -187,14 +189,14 @@ def test_a_chatty_worker_does_not_keep_others_from_being_heard(pool: Pool, gate:
 
 def test_a_sink_that_fails_costs_no_result(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
     class Closed(Listener):
-        def stream(self, origin: object, name: str, text: str) -> None:
+        def stream(self, origin: object, name: str, text: str) -> None:  # noqa: ARG002 - the role's signature
             text = "I/O operation on closed file"
             raise ValueError(text)
 
     output.set_sink(Closed())
     try:
-        assert pool.submit(lambda: print("x") or 5).result() == 5  # type: ignore[func-returns-value]
-        assert pool.submit(lambda: print("x") or 6).result() == 6  # type: ignore[func-returns-value]
+        assert pool.submit(lambda: print("x") or 5).result() == 5
+        assert pool.submit(lambda: print("x") or 6).result() == 6
     finally:
         output.set_sink(None)
     assert caplog.text.count("cannot be shown") == 1

@@ -103,7 +103,7 @@ def test_wait_and_as_completed_take_our_futures(pool: Pool, gates: Callable[[], 
     slow, quick = pool.submit(first.task, "slow"), pool.submit(second.task, "quick")
     first.wait_begun()
     second.wait_begun()
-    completed = concurrent.futures.as_completed([slow, quick], HANG)
+    completed = concurrent.futures.as_completed([slow, quick], HANG)  # type: ignore[var-annotated, arg-type]
     second.open()
     assert next(completed) is quick
     done, pending = concurrent.futures.wait(
@@ -196,7 +196,9 @@ def test_arrays_lent_to_requests_come_back(pool: Pool) -> None:
 # cancel
 
 
-def test_a_queued_request_is_cancelled_and_never_runs(pool: Pool, gates: Callable[[], Gate], log: Log) -> None:
+def test_a_queued_request_is_cancelled_and_never_runs(
+    pool: Pool, gates: Callable[[], Gate], log: Log
+) -> None:
     held = [gates(), gates()]
     running = [pool.submit(each.task, None) for each in held]
     for each in held:
@@ -254,7 +256,7 @@ def test_a_waiter_hears_of_the_cancelling_of_what_waits_behind_another(gate: Gat
         assert running.result() is None
 
 
-def outcome_or_cancelled(future: concurrent.futures.Future[object]) -> None:
+def outcome_or_cancelled(future: concurrent.futures.Future[int]) -> None:
     try:
         future.result()
     except concurrent.futures.CancelledError:
@@ -308,10 +310,14 @@ def test_a_timeout_also_ends_a_request_that_still_waits(gate: Gate, log: Log) ->
     assert log.lines() == []
 
 
-def test_a_long_timeout_of_a_quick_request_leaves_nothing_behind(pool: Pool) -> None:
+def test_a_long_timeout_of_a_quick_request_leaves_nothing_behind(pool: Pool, gate: Gate) -> None:
+    longest = pool.request(gate.task, (None,), timeout=1800)
+    gate.wait_begun()
     for _ in range(1_000):
         pool.request(abs, (-1,), timeout=3600).result()
     assert len(pool._supervisor.reactor._timers) < 500
+    gate.open()
+    assert longest.result() is None
 
 
 @pytest.mark.parametrize(
@@ -566,7 +572,10 @@ def test_bad_arguments_are_named(given: dict[str, object], error: type[Exception
 
 
 def test_a_module_that_cannot_be_preloaded_breaks_the_pool_with_its_name() -> None:
-    with Pool(1, preload=("no_such_module_here",)) as pool, pytest.raises(PoolBroken, match="no_such_module_here"):
+    with (
+        Pool(1, preload=("no_such_module_here",)) as pool,
+        pytest.raises(PoolBroken, match="no_such_module_here"),
+    ):
         pool.start()
 
 
@@ -598,9 +607,8 @@ def test_threads_may_all_submit_and_wait_at_once(pool: Pool) -> None:
     wrong: list[object] = []
 
     def client(number: int) -> None:
-        for step in range(200):
-            if pool.submit(operator.add, number, step).result(HANG) != number + step:
-                wrong.append((number, step))
+        sums = (pool.submit(operator.add, number, step).result(HANG) for step in range(200))
+        wrong.extend((number, step) for step, total in enumerate(sums) if total != number + step)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(6)]
     for thread in threads:

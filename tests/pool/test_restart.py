@@ -21,7 +21,7 @@ def test_deaths_that_are_far_apart_are_borne_for_ever() -> None:
 
 
 @pytest.mark.parametrize(("last", "borne"), [(10.0, False), (10.1, True)])
-def test_a_death_counts_until_the_window_has_passed_it(last: float, borne: bool) -> None:
+def test_a_death_counts_until_the_window_has_passed_it(last: float, *, borne: bool) -> None:
     intensity = Intensity(deaths=1, within=10.0)
     assert intensity.died(0.0) is None
     assert (intensity.died(last) is None) is borne

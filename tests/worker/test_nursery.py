@@ -7,7 +7,8 @@ import os
 import select
 import signal
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import psutil
 import pytest
@@ -52,7 +53,7 @@ class Ends:
             self.ours.append(read)
             self.theirs.append(write)
 
-    def __enter__(self) -> Ends:
+    def __enter__(self) -> Self:
         return self
 
     def fork(self, nursery: Nursery) -> int:
@@ -84,8 +85,8 @@ def test_it_is_one_thread_without_the_kernels_sockets(nursery: Nursery) -> None:
     seen = psutil.Process(nursery._process.pid)
     assert seen.num_threads() == 1
     assert os.getsid(seen.pid) != os.getsid(0)
-    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd.isdigit() and _there(fd)}
-    theirs = {os.readlink(f"/proc/{seen.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{seen.pid}/fd")}
+    ours = {str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if _there(fd.name)}
+    theirs = {str(fd.readlink()) for fd in Path(f"/proc/{seen.pid}/fd").iterdir()}
     assert not {each for each in ours & theirs if each.startswith("socket")}
 
 
@@ -171,9 +172,9 @@ def test_the_same_preload_has_the_same_nursery_and_another_one_its_own() -> None
 
 
 def test_a_worker_that_cannot_be_forked_leaves_no_descriptor() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     for _ in range(3):
         with pytest.raises(PoolError):
             WorkerProcess("w-0", "w", loans.kernel_store(), ("no_such_module_here",), options.current())
     process._discard(("no_such_module_here",))
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
