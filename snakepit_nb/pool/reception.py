@@ -221,16 +221,18 @@ class Reception:
         waiting = future.settle_cancelled() if outcome == "cancelled" else future.settle(value, error)
         if waiting:
             self._supervisor.reactor.whatever_happens(future.run_callbacks)
+        if not worker_id:
+            return  # it never reached a worker, and so was not executed
         queued_until = started_ns or request.sent_ns or time.monotonic_ns()
         telemetry.execute(
             events.REQUEST_EXECUTED,
             {"duration_us": run_ns // _US, "queue_us": max(0, queued_until - request.submitted_ns) // _US},
             {
                 "pool": self._name,
-                "worker_id": worker_id or None,
+                "worker_id": worker_id,
                 "command": request.command,
                 "success": outcome == "ok",
-                "outcome": outcome,
+                "outcome": "crashed" if outcome == "broken" else outcome,
                 "request_id": request.number,
             },
         )
