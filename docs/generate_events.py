@@ -39,12 +39,14 @@ Every event that snakepit_nb emits. Attach a handler to one, to several, or to a
 ```python
 from snakepit_nb import telemetry
 
+
 def show(event, measurements, metadata, config):
     print(telemetry.dotted(event), measurements, metadata)
 
+
 telemetry.attach("recycles", "snakepit.worker.recycled", show)
 telemetry.attach_prefix("everything", "snakepit", show)
-telemetry.replay("everything")    # what happened before it was attached
+telemetry.replay("everything")  # what happened before it was attached
 telemetry.detach("everything")
 ```
 

@@ -18,7 +18,8 @@ from snakepit_nb.wire.payload import handles_of
 
 if TYPE_CHECKING:
     from snakepit_nb.pool import actions
-    from snakepit_nb.pool.supervisor import Supervisor
+    from snakepit_nb.pool.office import Office
+    from snakepit_nb.pool.reception import Reception
 
 _NUDGE: Final = codec.encode(messages.Nudge())
 _STOP: Final = codec.encode(messages.Stop())
@@ -38,46 +39,45 @@ class WorkerFacts(NamedTuple):
 class Lifecycle:
     """Starts, ends and buries the workers of one pool."""
 
-    def __init__(self, supervisor: Supervisor, preload: tuple[str, ...]) -> None:
-        self._supervisor = supervisor
+    def __init__(self, office: Office, reception: Reception, preload: tuple[str, ...]) -> None:
+        self._office = office
+        self._reception = reception
         self._preload = preload
-        self._change = threading.Condition(supervisor.lock)
+        self._change = threading.Condition(office.lock)
 
     # Births
 
     def start(self, action: actions.Start) -> None:
         """Start a worker, in the reactor's thread."""
-        self._supervisor.later(lambda: self._start(action))
+        self._office.reactor.later(lambda: self._start(action))
 
     def _start(self, action: actions.Start) -> None:
-        supervisor = self._supervisor
+        office = self._office
         try:
-            worker = WorkerProcess(
-                action.worker_id, supervisor.name, supervisor.store, self._preload, supervisor.options
-            )
+            worker = WorkerProcess(action.worker_id, office.name, office.store, self._preload, office.options)
         except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
-            with supervisor.lock:
-                supervisor.act(supervisor.state.broke(f"a worker cannot be started: {error}"))
-                supervisor.act(supervisor.state.died(action.worker_id, [], time.monotonic()))
+            with office.lock:
+                office.act(office.state.broke(f"a worker cannot be started: {error}"))
+                office.act(office.state.died(action.worker_id, [], time.monotonic()))
             return
-        loans.watch(worker.peer, lambda: supervisor.later(lambda: self._send_returns(worker)))
-        with supervisor.lock:
-            supervisor.workers[action.worker_id] = worker
-            supervisor.reception.watch(worker)
-            seen = supervisor.state.workers.get(action.worker_id)
+        loans.watch(worker.peer, lambda: office.reactor.later(lambda: self._send_returns(worker)))
+        with office.lock:
+            office.workers[action.worker_id] = worker
+            self._reception.watch(worker, lambda: self.bury(worker))
+            seen = office.state.workers.get(action.worker_id)
             if seen is None or seen.phase is not Phase.STARTING:
                 self.kill(action.worker_id)
-            overdue = time.monotonic_ns() + int(supervisor.options.start_timeout * _SECOND)
-            supervisor.at(overdue, worker.kill, lambda: self._is_starting(worker))
+            overdue = time.monotonic_ns() + int(office.options.start_timeout * _SECOND)
+            office.reactor.at(overdue, worker.kill, lambda: self._is_starting(worker))
 
     def _is_starting(self, worker: WorkerProcess) -> bool:
-        seen = self._supervisor.state.workers.get(worker.worker_id)
+        seen = self._office.state.workers.get(worker.worker_id)
         return seen is not None and seen.phase is Phase.STARTING and worker.ended is None
 
     def _send_returns(self, worker: WorkerProcess) -> None:
         """Tell a worker which of its arrays are no longer used here."""
-        store = self._supervisor.store
-        with self._supervisor.lock:
+        store = self._office.store
+        with self._office.lock:
             if worker.ended is not None:
                 return
             leases = store.take_returns(worker.peer)
@@ -89,15 +89,15 @@ class Lifecycle:
 
     def kill(self, worker_id: str) -> None:
         """End a worker now; the lock is held."""
-        worker = self._supervisor.workers.get(worker_id)
+        worker = self._office.workers.get(worker_id)
         if worker is not None:
             worker.asked_to_end = True
             worker.kill()
 
     def stop(self, worker_id: str) -> None:
         """Ask a worker to end, and kill it if it does not; the lock is held."""
-        supervisor = self._supervisor
-        worker = supervisor.workers.get(worker_id)
+        office = self._office
+        worker = office.workers.get(worker_id)
         if worker is None:
             return
         worker.asked_to_end = True
@@ -106,14 +106,14 @@ class Lifecycle:
         except OSError:
             sent = False
         if sent:
-            overdue = time.monotonic_ns() + int(supervisor.options.stop_grace * _SECOND)
-            supervisor.at(overdue, worker.kill, lambda: worker.ended is None)
+            overdue = time.monotonic_ns() + int(office.options.stop_grace * _SECOND)
+            office.reactor.at(overdue, worker.kill, lambda: worker.ended is None)
         else:
             worker.kill()
 
     def interrupt(self, worker_id: str) -> None:
         """Raise KeyboardInterrupt in what a worker runs; the lock is held."""
-        worker = self._supervisor.workers.get(worker_id)
+        worker = self._office.workers.get(worker_id)
         if worker is not None:
             worker.kill(signal.SIGINT)
 
@@ -121,32 +121,32 @@ class Lifecycle:
 
     def bury(self, worker: WorkerProcess) -> None:
         """A worker is gone: hear its last words, say what became of its requests, have it replaced."""
-        supervisor = self._supervisor
+        office = self._office
         worker.ended = worker.read_obituary()
         if worker.ended.exit_code is None:
             # Nobody reports its end because the nursery is gone too: it may have a last moment left.
             worker.kill()
         worker.nudge(_NUDGE)
         with worker.attending:
-            while supervisor.reception.drain(worker):
+            while self._reception.drain(worker):
                 pass
-        supervisor.reception.drain_pipes(worker)
+        self._reception.drain_pipes(worker)
         loans.unwatch(worker.peer)
-        with supervisor.lock:
-            supervisor.reception.forget(worker)
+        with office.lock:
+            self._reception.forget(worker)
             unclaimed = self._unclaimed(worker)
             crashed = not worker.asked_to_end
-            if crashed or not supervisor.state.closing:
-                supervisor.reception.tell_death(worker, crashed=crashed)
-            supervisor.act(supervisor.state.died(worker.worker_id, unclaimed, time.monotonic()))
-            del supervisor.workers[worker.worker_id]
+            if crashed or not office.state.closing:
+                self._reception.tell_death(worker, crashed=crashed)
+            office.act(office.state.died(worker.worker_id, unclaimed, time.monotonic()))
+            del office.workers[worker.worker_id]
             self._settle_loans(worker)
             worker.close()
             self._change.notify_all()
 
     def _unclaimed(self, worker: WorkerProcess) -> list[int]:
         """The requests that a worker was sent and never took, oldest first."""
-        requests = self._supervisor.requests
+        requests = self._office.requests
         found = []
         while (packet := worker.unclaimed()) is not None:
             for message in worker.channel.own(packet):
@@ -160,13 +160,13 @@ class Lifecycle:
 
     def _settle_loans(self, worker: WorkerProcess) -> None:
         """End the loans to a dead worker, but not of what goes to another one now, and forget its memory."""
-        supervisor = self._supervisor
-        store = supervisor.store
-        waiting = (each for each in supervisor.requests.values() if not each.worker_id)
+        office = self._office
+        store = office.store
+        waiting = (each for each in office.requests.values() if not each.worker_id)
         store.hand({lease for each in waiting for lease in each.arguments.leases}, "")
         store.forget(worker.peer)
         if worker.arena:
-            for other in supervisor.workers.values():
+            for other in office.workers.values():
                 if not self._holds(other, worker.arena):
                     other.dismiss(worker.arena)
             store.detach(worker.arena)
@@ -175,7 +175,7 @@ class Lifecycle:
         """Whether a request in a worker's hands names an arena: it may not have looked at it yet."""
         return any(
             handle.arena == arena
-            for each in self._supervisor.requests.values()
+            for each in self._office.requests.values()
             if each.worker_id == worker.worker_id and each.arguments.buffers
             for handle in handles_of(each.arguments.buffers)
         )
@@ -184,12 +184,12 @@ class Lifecycle:
 
     def workers_now(self) -> list[WorkerFacts]:
         """The workers that there are, in the order of their slots."""
-        supervisor = self._supervisor
+        office = self._office
         found = []
         now = time.monotonic()
-        with supervisor.lock:
-            for seen in sorted(supervisor.state.workers.values(), key=lambda each: each.slot):
-                process = supervisor.workers.get(seen.worker_id)
+        with office.lock:
+            for seen in sorted(office.state.workers.values(), key=lambda each: each.slot):
+                process = office.workers.get(seen.worker_id)
                 if process is None:
                     continue
                 serving = seen.phase is Phase.SERVING
@@ -205,7 +205,7 @@ class Lifecycle:
 
     def wait_ready(self, timeout: float | None) -> bool:
         """Wait until every worker serves; False after `timeout` seconds, or where none will."""
-        state = self._supervisor.state
+        state = self._office.state
 
         def over() -> bool:
             return state.broken is not None or state.closing

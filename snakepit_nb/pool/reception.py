@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snakepit_nb.pool import actions
+    from snakepit_nb.pool.office import Office
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.request import Request
-    from snakepit_nb.pool.supervisor import Supervisor
 
 _LOG: Final = logging.getLogger(__name__)
 _US: Final = 1000
@@ -36,25 +36,25 @@ _TURN: Final = 256
 class Reception:
     """Takes in what the workers of one pool say."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self._name = supervisor.name
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._name = office.name
         self._tail = options.current().stderr_tail
         self._deaf = False
         self.heard = 0
 
-    def watch(self, worker: WorkerProcess) -> None:
-        """Hear what a worker says and writes, and of its death."""
-        watch = self._supervisor.reactor.watch
+    def watch(self, worker: WorkerProcess, bury: Callable[[], object]) -> None:
+        """Hear what a worker says and writes, and of its death, after which `bury` is called."""
+        watch = self._office.reactor.watch
         watch(worker.channel_fd, lambda: self._listen(worker))
         watch(worker.stdout, lambda: self.read_pipe(worker, "stdout"))
         watch(worker.stderr, lambda: self.read_pipe(worker, "stderr"))
-        watch(worker.obituary, lambda: self._supervisor.lifecycle.bury(worker))
+        watch(worker.obituary, bury)
 
     def forget(self, worker: WorkerProcess) -> None:
         """Hear nothing of a worker any more."""
         for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
-            self._supervisor.reactor.forget(fd)
+            self._office.reactor.forget(fd)
 
     def _listen(self, worker: WorkerProcess) -> bool:
         """Take in what a worker says; False where a caller who waits was quicker."""
@@ -107,7 +107,7 @@ class Reception:
                 self._error(worker, message)
             else:
                 self._other(worker, message)
-        self._supervisor.flush()
+        self._office.flush()
 
     def _other(self, worker: WorkerProcess, message: messages.Message) -> None:
         match message:
@@ -120,7 +120,7 @@ class Reception:
             case messages.Events(_, batch):
                 self._events(worker, batch)
             case messages.Release(leases):
-                self._supervisor.store.release(codec.unpack_leases(leases))
+                self._office.store.release(codec.unpack_leases(leases))
             case messages.Hello(_, _, _, arena):
                 self._hello(worker, arena)
             case messages.Broken(error):
@@ -134,10 +134,10 @@ class Reception:
     # Answers
 
     def _value(self, worker: WorkerProcess, message: messages.Value) -> None:
-        supervisor = self._supervisor
+        office = self._office
         request = self._answered(worker, message.request_id, message.ended_ns - message.started_ns)
         if request is None:
-            decline(message.buffers, supervisor.store, peer=worker.peer)
+            decline(message.buffers, office.store, peer=worker.peer)
             return
         value: object = None
         error: BaseException | None = None
@@ -148,7 +148,7 @@ class Reception:
                 number = request.number
                 value = unpack(
                     packed,
-                    supervisor.store,
+                    office.store,
                     peer=worker.peer,
                     mode="in_place",
                     request_id=number,
@@ -184,17 +184,17 @@ class Reception:
 
     def _answered(self, worker: WorkerProcess, number: int, run_ns: int) -> Request | None:
         """The request that a worker answered, or None where nobody waits for it any more."""
-        supervisor = self._supervisor
+        office = self._office
         worker.request_count += 1
-        with supervisor.lock:
-            request = supervisor.requests.pop(number, None)
+        with office.lock:
+            request = office.requests.pop(number, None)
             if request is None and worker.initializing == number:
                 worker.initializing = 0
                 self._ready(worker)
                 return None
-            actions = supervisor.state.answered(worker.worker_id, number, run_ns)
+            actions = office.state.answered(worker.worker_id, number, run_ns)
             if actions:
-                supervisor.act(actions)
+                office.act(actions)
         if request is not None:
             worker.known.used(request.function.key, len(request.function.data))
             worker.last_origin = request.origin
@@ -220,7 +220,7 @@ class Reception:
         future = request.future
         waiting = future.settle_cancelled() if outcome == "cancelled" else future.settle(value, error)
         if waiting:
-            self._supervisor.reactor.whatever_happens(future.run_callbacks)
+            self._office.reactor.whatever_happens(future.run_callbacks)
         if not worker_id:
             return  # it never reached a worker, and so was not executed
         queued_until = started_ns or request.sent_ns or time.monotonic_ns()
@@ -248,7 +248,7 @@ class Reception:
 
     def _show(self, how: Callable[[OutputSink], None]) -> None:
         try:
-            how(self._supervisor.sink())
+            how(self._office.sink())
         except Exception:  # noqa: BLE001 - a closed stream of this process must not cost the worker its answer
             if not self._deaf:
                 _LOG.exception("output of the pool %r cannot be shown", self._name)
@@ -259,7 +259,7 @@ class Reception:
         text = worker.read(stream)
         if text is None:
             # A call closed every descriptor: nothing can come from here any more.
-            self._supervisor.reactor.forget(worker.stdout if stream == "stdout" else worker.stderr)
+            self._office.reactor.forget(worker.stdout if stream == "stdout" else worker.stderr)
             return False
         if text:
             self.output(worker, self._origin(worker, 0), stream, text)
@@ -272,10 +272,10 @@ class Reception:
                 pass
 
     def _origin(self, worker: WorkerProcess, number: int) -> object:
-        requests = self._supervisor.requests
+        requests = self._office.requests
         request = requests.get(number)
         if request is None:
-            seen = self._supervisor.state.workers.get(worker.worker_id)
+            seen = self._office.state.workers.get(worker.worker_id)
             hands = seen.hands if seen is not None else ()
             request = requests.get(hands[0]) if hands else None
         return request.origin if request is not None else worker.last_origin
@@ -304,10 +304,10 @@ class Reception:
     # Births and deaths
 
     def _hello(self, worker: WorkerProcess, arena: str) -> None:
-        supervisor = self._supervisor
-        worker.lane.update(supervisor.store)
+        office = self._office
+        worker.lane.update(office.store)
         worker.arena = worker.channel.peer_arena = arena
-        initializer = supervisor.initializer
+        initializer = office.initializer
         if initializer is not None:
             worker.initializing = initializer.number
             define = messages.Define(initializer.function.key, initializer.function.data, b"")
@@ -319,22 +319,22 @@ class Reception:
         self._ready(worker)
 
     def _ready(self, worker: WorkerProcess) -> None:
-        supervisor = self._supervisor
+        office = self._office
         worker.ready_at = time.monotonic()
-        with supervisor.lock:
-            supervisor.tell(
+        with office.lock:
+            office.tell(
                 events.WORKER_STARTED,
                 {"startup_time_ms": round((worker.ready_at - worker.began) * 1000)},
                 {"worker_id": worker.worker_id, "pool": self._name, "profile": "process", "capacity": 1},
             )
             worker.started = True
-            supervisor.act(supervisor.state.ready(worker.worker_id))
-            supervisor.lifecycle.changed()
+            office.act(office.state.ready(worker.worker_id))
+            office.changed()
 
     def _break(self, reason: str) -> None:
-        supervisor = self._supervisor
-        with supervisor.lock:
-            supervisor.act(supervisor.state.broke(reason))
+        office = self._office
+        with office.lock:
+            office.act(office.state.broke(reason))
 
     def error_of(self, request: Request, action: actions.Settle) -> Exception | None:
         """What the future of a request raises that ended without an answer; None where it was cancelled."""
@@ -346,13 +346,13 @@ class Reception:
                 pool=self._name,
             )
         if action.outcome == "broken":
-            return PoolBroken(pool=self._name, reason=self._supervisor.state.broken or "")
+            return PoolBroken(pool=self._name, reason=self._office.state.broken or "")
         if action.outcome == "crashed":
             return self._crash_of(request, action.worker_id or "")
         return None
 
     def _crash_of(self, request: Request, worker_id: str) -> WorkerCrashed:
-        worker = self._supervisor.workers.get(worker_id)
+        worker = self._office.workers.get(worker_id)
         ended = worker.ended if worker is not None else None
         exit_code = ended.exit_code if ended is not None else None
         return WorkerCrashed(
@@ -370,7 +370,7 @@ class Reception:
     def tell_death(self, worker: WorkerProcess, *, crashed: bool) -> None:
         """Emit the end of a worker's life, and before that what it looked like if nobody asked for it."""
         # One call, so that no other thread's events come between the two, nor the second before the first.
-        self._supervisor.soon(self._tell_death, worker, crashed)
+        self._office.soon(self._tell_death, worker, crashed)
 
     def _tell_death(self, worker: WorkerProcess, crashed: bool) -> None:  # noqa: FBT001 - passed on as it is
         if crashed:

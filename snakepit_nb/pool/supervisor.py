@@ -71,7 +71,7 @@ class Supervisor:
         self.stop_reason = "shutdown"
         self.options = chosen
         self.reception = Reception(self)
-        self.lifecycle = Lifecycle(self, preload)
+        self.lifecycle = Lifecycle(self, self.reception, preload)
         self.reactor = Reactor(name, between=self._pace, after=self.flush, fault=self._collapse)
         self.later = self.reactor.later
         self.at = self.reactor.at
@@ -88,7 +88,7 @@ class Supervisor:
             actions.Interrupt: lambda action: self.lifecycle.interrupt(action.worker_id),
             actions.Saturated: self._tell_saturated,
             actions.Finished: lambda _: self.later(self._finish),
-            actions.Broken: lambda _: self.lifecycle.changed(),
+            actions.Broken: lambda _: self.changed(),
         }
 
     # Called from any thread
@@ -259,6 +259,10 @@ class Supervisor:
             request.future.abandon(_foreign_error(self.name))
 
     # Doing what was decided; the lock is held
+
+    def changed(self) -> None:
+        """Tell those who wait for workers to be ready that something about them changed."""
+        self.lifecycle.changed()
 
     def act(self, decided: Iterable[actions.Action]) -> None:
         """Do these things, in order."""
