@@ -60,12 +60,6 @@ class Nursery:
     """
 
     def __init__(self, preload: tuple[str, ...]) -> None:
-        if sys.platform != "linux":
-            text = (
-                f"worker processes need Linux for now, this is {sys.platform}; "
-                "run the cell without %%snakepit, or the notebook's kernel on a Linux machine"
-            )
-            raise PoolError(text)
         self.preload = preload
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

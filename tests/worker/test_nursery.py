@@ -172,9 +172,10 @@ def test_the_same_preload_has_the_same_nursery_and_another_one_its_own() -> None
 
 
 def test_a_worker_that_cannot_be_forked_leaves_no_descriptor() -> None:
+    store = loans.kernel_store()
     before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     for _ in range(3):
         with pytest.raises(PoolError):
-            WorkerProcess("w-0", "w", loans.kernel_store(), ("no_such_module_here",), options.current())
+            WorkerProcess("w-0", "w", store, ("no_such_module_here",), options.current())
     process._discard(("no_such_module_here",))
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
