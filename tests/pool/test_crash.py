@@ -143,7 +143,7 @@ def test_deaths_without_end_break_the_pool(log: Log) -> None:
         assert "workers died within" in errors[-1].reason
         with pytest.raises(PoolBroken, match="start a new pool"):
             pool.submit(log.task, 1)
-    assert len(seen.named(events.WORKER_CRASH)) == 6
+        assert len(seen.wait_for(events.WORKER_CRASH, 6)) == 6
     for event in seen:
         assert not events.check(event.name, event.measurements, event.metadata)
     assert log.lines() == []

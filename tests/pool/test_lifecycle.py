@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 # What happens is told, at its moment
 
 
-def test_a_pools_life_is_told_in_order() -> None:
+def test_each_step_of_a_pools_life_is_told_once() -> None:
     with testing.capture_events("snakepit") as seen:
         with Pool(1, name="told") as pool:
             assert pool.submit(abs, -1).result() == 1
         seen.wait_for(events.POOL_STOPPED)
     for event in seen:
         assert not events.check(event.name, event.measurements, event.metadata)
-    order = [name.removeprefix("snakepit.") for name in seen.names()]
-    assert sorted(order) == sorted(
+    assert sorted(name.removeprefix("snakepit.") for name in seen.names()) == sorted(
         [
             "pool.started",
             "request.queued",
@@ -49,7 +48,6 @@ def test_a_pools_life_is_told_in_order() -> None:
             "pool.stopped",
         ]
     )
-    assert order.index("worker.started") < order.index("request.dispatched") < order.index("request.executed")
     started = seen.named(events.WORKER_STARTED)[0]
     assert started.metadata["worker_id"] == "told-0"
     assert (started.metadata["profile"], started.metadata["capacity"]) == ("process", 1)
@@ -314,24 +312,35 @@ def test_a_function_too_large_to_keep_travels_with_each_call(pool: Pool) -> None
 def test_calls_of_a_new_function_stay_good_when_the_first_of_them_is_taken_back(
     gates: Callable[[], Gate],
 ) -> None:
-    with Pool(2).start() as pool:
+    # However slow the machine is, requests wait in the sockets of busy workers.
+    with options.override(ahead_below_us=10**9), Pool(2).start() as pool:
         for _ in range(20):
             pool.submit(abs, 1).result()
         held = [gates(), gates()]
         running = [pool.submit(gate.task, number) for number, gate in enumerate(held)]
         for gate in held:
             gate.wait_begun()
-        new = [pool.submit(lambda n: (os.getpid(), n), number) for number in range(8)]
+        third = gates()
+        wait = third.task
+
+        def work(number: int) -> tuple[int, int]:
+            if number == 0:
+                wait(None)
+            return os.getpid(), number
+
+        new = [pool.submit(work, number) for number in range(8)]
         crowded = max(pool._supervisor.state.workers.values(), key=lambda worker: len(worker.hands))
         assert len(crowded.hands) == 9
         late = 0 if crowded.hands[0] == running[0].request_id else 1
         held[1 - late].open()
         # The worker that came free takes over the half that waited longest, and with it the function.
-        helper, _ = new[0].result(HANG)
+        third.wait_begun()
         held[late].open()
+        assert new[-1].result(HANG)[1] == 7
+        third.open()
         ran = [future.result(HANG) for future in new]
         assert [number for _, number in ran] == list(range(8))
-        assert ran[0][0] == helper
+        assert len({pid for pid, _ in ran}) == 2
         assert [future.result(HANG) for future in running] == [0, 1]
 
 
