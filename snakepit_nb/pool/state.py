@@ -413,6 +413,16 @@ class PoolState:
 
     # What may be asked
 
+    def supplied(self) -> bool:
+        """Whether every worker has more in its socket than the request that it runs.
+
+        Example:
+            >>> from snakepit_nb.pool.restart import Intensity
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).supplied()
+            True
+        """
+        return all(len(worker.hands) > 1 for worker in self.workers.values())
+
     def counts(self) -> dict[str, int]:
         """How many workers start, are busy and idle, and how many requests wait.
 

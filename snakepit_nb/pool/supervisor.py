@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _NUDGE: Final = codec.encode(messages.Nudge())
 _MANY: Final = 256
 _NAP: Final = 0.0005
+_LONG_NAP: Final = 0.005
 _FEW: Final = 64
 
 
@@ -78,6 +79,7 @@ class Supervisor:
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
         self._outbox: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._foreign = False
+        self._queued = 0
         self._doers: dict[type, Callable[[Any], object]] = {
             actions.Send: self._send,
             actions.Settle: self._settle,
@@ -429,9 +431,16 @@ class Supervisor:
         )
 
     def _pace(self) -> None:
-        if len(self.state.queue) > _MANY and self.reception.heard < _FEW:
-            # The workers have enough in their sockets; answers come in faster by the dozen than one by one.
-            time.sleep(_NAP)
+        queued = len(self.state.queue)
+        if queued > _MANY and self.state.supplied():
+            if queued > self._queued:
+                # Somebody submits as fast as they can: two threads that take turns at every step would be
+                # slower than one after the other.
+                time.sleep(_LONG_NAP)
+            elif self.reception.heard < _FEW:
+                # The workers have enough in their sockets; answers come in faster by the dozen.
+                time.sleep(_NAP)
+        self._queued = queued
         self.reception.heard = 0
 
     def _collapse(self, error: BaseException) -> None:
