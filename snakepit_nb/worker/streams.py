@@ -36,7 +36,8 @@ _fork_hooks_registered = False
 class LiveStreams:
     r"""Replaces `sys.stdout` and `sys.stderr` by streams whose text reaches `send(name, text)`.
 
-    The first text after a quiet 20 ms goes at once, what follows within 50 ms or when 32 KiB wait. One `send`
+    The first text after a quiet 20 ms goes at once, and so does a line of stderr; what else follows goes within
+    50 ms or when 32 KiB wait. One `send`
     gets at most 32768 characters, without surrogates. Where a `send` raises, text is dropped: nobody is there
     to read it. One instance a process: a new one takes the place of the one before.
 
@@ -91,7 +92,8 @@ class LiveStreams:
             self._size += len(text)
             if self._sending:
                 return
-            if quiet or self._size >= _PIECE:
+            # A line of stderr may be the process's last words: it does not wait for company.
+            if quiet or self._size >= _PIECE or (name == "stderr" and "\n" in text):
                 self._drain()
             else:
                 self._flush_soon()

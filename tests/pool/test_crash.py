@@ -227,3 +227,15 @@ def test_events_tell_of_user_errors(pool: Pool) -> None:
         outcome(pool.submit(fails))
     assert [event.name[-1] for event in seen] == ["unmapped"]
     assert not events.check(seen[0].name, seen[0].measurements, seen[0].metadata)
+
+
+def _complains_and_dies() -> None:
+    for number in range(50):
+        print(f"complaint {number}", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_last_line_on_stderr_before_a_death_is_in_its_error(pool: Pool) -> None:
+    error = outcome(pool.submit(_complains_and_dies))
+    assert isinstance(error, WorkerCrashed)
+    assert error.stderr_tail.endswith("complaint 48\ncomplaint 49\n")
