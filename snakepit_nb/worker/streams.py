@@ -36,10 +36,10 @@ _fork_hooks_registered = False
 class LiveStreams:
     r"""Replaces `sys.stdout` and `sys.stderr` by streams whose text reaches `send(name, text)`.
 
-    The first text after a quiet 20 ms goes at once, and so does a line of stderr; what else follows goes within
-    50 ms or when 32 KiB wait. One `send`
-    gets at most 32768 characters, without surrogates. Where a `send` raises, text is dropped: nobody is there
-    to read it. One instance a process: a new one takes the place of the one before.
+    The first text after a quiet 20 ms goes at once, and so does a line of stderr; what else follows goes
+    within 50 ms or when 32 KiB wait. One `send` gets at most 32768 characters, without surrogates. Where a
+    `send` raises, text is dropped: nobody is there to read it. One instance a process: a new one takes the
+    place of the one before.
 
     Args:
         send: Called with "stdout" or "stderr" and the text, by whichever thread writes or by the flusher,
