@@ -1,7 +1,7 @@
 """Who is measured: this package, its peers, and what nobody with a Python at each end can beat.
 
 *Rule:* all run the same function, one that does nothing, in pools of two that have been warmed up.
-*Rule:* those that fork this process come first, while it has no threads.
+*Rule:* each runs in a process of its own (`host`), where no other one's threads wait.
 """
 
 from __future__ import annotations
@@ -201,16 +201,15 @@ def forks(count: int, before: str = "") -> list[float]:
     return [float(line) for line in fresh(f"{before}\n{_FORKS}", str(count)).split()]
 
 
-PEERS: Final[dict[str, Callable[[], AbstractContextManager[Contestant]]]] = {
-    "concurrent.futures": lambda: executor("fork"),
-    "multiprocessing": multiprocessing_pool,
+CONTESTANTS: Final[dict[str, Callable[[], AbstractContextManager[Contestant]]]] = {
+    US: ours,
+    "ProcessPoolExecutor, fork": lambda: executor("fork"),
+    BATCHED: multiprocessing_pool,
     "pebble": pebble_pool,
-    "concurrent.futures with forkserver": lambda: executor("forkserver"),
+    "ProcessPoolExecutor, forkserver": lambda: executor("forkserver"),
     "loky": loky_pool,
     "joblib": joblib_parallel,
+    PING_PONG[0]: lambda: ping_pong(PING_PONG[0], socket.SOCK_STREAM),
+    PING_PONG[1]: lambda: ping_pong(PING_PONG[1], socket.SOCK_SEQPACKET),
+    FLOOR: lambda: ping_pong(FLOOR, socket.SOCK_SEQPACKET, polling=True),
 }
-REFERENCES: Final[tuple[Callable[[], AbstractContextManager[Contestant]], ...]] = (
-    lambda: ping_pong(PING_PONG[0], socket.SOCK_STREAM),
-    lambda: ping_pong(PING_PONG[1], socket.SOCK_SEQPACKET),
-    lambda: ping_pong(FLOOR, socket.SOCK_SEQPACKET, polling=True),
-)

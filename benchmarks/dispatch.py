@@ -19,19 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cell
 import numpy as np
-from contestants import (
-    BATCHED,
-    FLOOR,
-    FORK,
-    PEERS,
-    PING_PONG,
-    REFERENCES,
-    US,
-    WORKERS,
-    Contestant,
-    forks,
-    ours,
-)
+from contestants import BATCHED, CONTESTANTS, FLOOR, FORK, PING_PONG, US, WORKERS, forks
+from host import Host, hosted
 from rounds import Figure, duration, figure, fresh, in_turns, machine, table, timed
 
 from snakepit_nb import Pool
@@ -61,7 +50,7 @@ class Effort(NamedTuple):
     forks: int
 
 
-QUICK: Final = Effort(rounds=3, calls=200, burst=2_000, cells=60, forks=20)
+QUICK: Final = Effort(rounds=3, calls=200, burst=5_000, cells=60, forks=20)
 FULL: Final = Effort(rounds=7, calls=500, burst=10_000, cells=200, forks=50)
 
 
@@ -73,44 +62,35 @@ class Aim(NamedTuple):
     met: bool
 
 
-def entered(stack: ExitStack) -> list[Contestant]:
+def entered(stack: ExitStack) -> list[Host]:
     """All contestants that are installed; this package first."""
-    peers = []
-    for name, peer in PEERS.items():
+    hosts = []
+    for name in CONTESTANTS:
         try:
-            peers.append(stack.enter_context(peer()))
+            hosts.append(stack.enter_context(hosted(name)))
         except ImportError as error:
             print(f"left out: {name} (pip install {error.name})", file=sys.stderr)
-    us = stack.enter_context(ours())
-    return [us, *peers, *(stack.enter_context(reference()) for reference in REFERENCES)]
+    return hosts
 
 
-def round_trips(contestants: Sequence[Contestant], effort: Effort) -> dict[str, Figure]:
+def round_trips(contestants: Sequence[Host], effort: Effort) -> dict[str, Figure]:
     """One call after the other, each to its answer."""
 
-    def of(each: Contestant) -> Callable[[], list[float]]:
-        calls = max(10, int(effort.calls * each.share))
-        return lambda: [timed(each.call) for _ in range(calls)]
+    def of(each: Host) -> Callable[[], list[float]]:
+        return lambda: each.trips(max(10, int(effort.calls * each.share)))
 
     measures: Measures = {each.name: of(each) for each in contestants}
     measures[FORK] = lambda: forks(effort.forks)
     return in_turns(effort.rounds, measures)
 
 
-def bursts(contestants: Sequence[Contestant], effort: Effort) -> dict[str, Figure]:
+def bursts(contestants: Sequence[Host], effort: Effort) -> dict[str, Figure]:
     """Many calls at once, each a task of its own: the time of a batch by its number of tasks."""
 
-    def of(burst: Callable[[int], object], tasks: int) -> Callable[[], list[float]]:
-        return lambda: [timed(lambda: burst(tasks)) / tasks]
+    def of(each: Host) -> Callable[[], list[float]]:
+        return lambda: each.burst(int(effort.burst * each.share))
 
-    return in_turns(
-        effort.rounds,
-        {
-            each.name: of(each.burst, int(effort.burst * each.share))
-            for each in contestants
-            if each.burst is not None
-        },
-    )
+    return in_turns(effort.rounds, {each.name: of(each) for each in contestants if each.bursts})
 
 
 _COLD: Final = """

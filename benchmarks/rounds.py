@@ -2,6 +2,9 @@
 
 *Rule:* contestants take turns, round after round (A B C, A B C, ...), so that a noisy minute of the machine
 falls on all of them.
+
+*Rule:* a turn begins with calls that do not count (`settle`): the system takes some milliseconds to find the
+processes of a turn their cores, and whose turn it is should not pay for whose turn it was.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parent.parent
 _NINE_TENTHS: Final = 9 / 10
+_SETTLING: Final = 0.1
 _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.0, "ns"))
 
 
@@ -58,6 +62,14 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], Sequence[float]]])
         name: Figure(*(statistics.median(column) for column in zip(*each, strict=True)))
         for name, each in runs.items()
     }
+
+
+def settle(call: Callable[[], object]) -> None:
+    """Call for a tenth of a second, and once at least."""
+    until = time.perf_counter() + _SETTLING
+    call()
+    while time.perf_counter() < until:
+        call()
 
 
 def timed(call: Callable[[], object]) -> float:

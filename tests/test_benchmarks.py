@@ -21,7 +21,7 @@ if __name__ == "__main__":
     dispatch.QUICK = dispatch.Effort(rounds=1, calls=2, burst=20, cells=1, forks=2)
     sys.exit(dispatch.main(["--quick", "--json", sys.argv[1]]))
 """
-WITHOUT_PEBBLE: Final = "import sys; sys.modules['pebble'] = None\n" + SHORTEST
+MISSING: Final = "raise ModuleNotFoundError(\"No module named 'pebble'\", name='pebble')\n"
 
 
 class Run(NamedTuple):
@@ -32,12 +32,12 @@ class Run(NamedTuple):
     written: dict[str, Any]
 
 
-def run(code: str, folder: Path) -> Run:
+def run(code: str, folder: Path, *before: Path) -> Run:
     path = folder / "dispatch.json"
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*before, ROOT)))},
         capture_output=True,
         text=True,
         timeout=110,
@@ -50,7 +50,9 @@ def run(code: str, folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def shortest(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run without one of the peers."""
-    return run(WITHOUT_PEBBLE, tmp_path_factory.mktemp("benchmarks"))
+    missing = tmp_path_factory.mktemp("missing")
+    (missing / "pebble.py").write_text(MISSING, encoding="utf-8")
+    return run(SHORTEST, tmp_path_factory.mktemp("benchmarks"), missing)
 
 
 def test_dispatch_measures_us_the_peers_and_the_references_side_by_side(shortest: Run) -> None:

@@ -2,10 +2,10 @@
 
 *Rule:* it knows nothing of workers, and nothing of what it calls. With nothing to do it sleeps without end.
 
-A descriptor can be borrowed by a caller that reads it in its own thread. Where the two share a core, the
-answer is there before the caller has borrowed, and this thread is woken in vain, each time. It notices, and
-then leaves what is given back alone for as long as it is borrowed again and again, but for a look every
-millisecond.
+A descriptor can be borrowed by a caller that reads it in its own thread. One that is borrowed again and again
+is left alone in between, but for a look every millisecond: to watch it anew each time costs two system calls,
+and where the two share a core, the answer is there before the caller has borrowed, and wakes this thread in
+vain.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _ARMED: Final = select.EPOLLIN
 _DISARMED: Final = 0
 _LINGER_NS: Final = 50_000_000
 _GLANCE: Final = 0.001
+_OFTEN_NS: Final = 1_000_000
 
 
 class _Timer(NamedTuple):
@@ -75,6 +76,7 @@ class Reactor:
         self._watched: dict[int, Callable[[], object]] = {}
         self._left_alone: set[int] = set()
         self._linger_until_ns = 0
+        self._given_back_ns = 0
         self._lingering = False
         self._epoll: select.epoll | None = None
         self._thread: threading.Thread | None = None
@@ -171,20 +173,26 @@ class Reactor:
 
     def borrow(self, fd: int) -> None:
         """Do not look at a descriptor until it is given back: the caller reads it."""
-        with self._lock:
-            if fd in self._left_alone:
-                self._left_alone.discard(fd)
-            else:
+        try:
+            self._left_alone.remove(fd)
+        except KeyError:
+            with self._lock:
                 self._modify(fd, _DISARMED)
 
     def give_back(self, fd: int) -> None:
         """Look at a borrowed descriptor again, at once or within a millisecond."""
+        now = time.monotonic_ns()
+        often = now - self._given_back_ns < _OFTEN_NS
+        self._given_back_ns = now
         with self._lock:
-            if self._lingering and fd in self._watched:
-                self._left_alone.add(fd)
-                self._linger_until_ns = time.monotonic_ns() + _LINGER_NS
-            else:
+            if fd not in self._watched or not (self._lingering or often):
                 self._modify(fd, _ARMED)
+                return
+            self._left_alone.add(fd)
+            self._linger_until_ns = now + _LINGER_NS
+            if not self._lingering:
+                self._lingering = True
+                self._wake_up()
 
     def _modify(self, fd: int, mask: int) -> None:
         if self._epoll is not None and fd in self._watched:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _US: Final = 1000
 _TURN: Final = 256
+_SERVING: Final = Phase.SERVING
 
 
 class Reception:
@@ -95,7 +96,7 @@ class Reception:
             ProtocolError: the worker may not say this now.
         """
         for message in found:
-            if type(message) is messages.Value and worker.phase is Phase.SERVING:
+            if type(message) is messages.Value and worker.phase is _SERVING:
                 self._value(worker, message)
                 continue
             phase = follow(Side.WORKER, worker.phase, message)

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 _NUDGE: Final = codec.encode(messages.Nudge())
 _MANY: Final = 256
 _NAP: Final = 0.0005
-_LONG_NAP: Final = 0.005
+_LONG_NAP: Final = 0.001
 _FEW: Final = 64
+_MOMENT: Final = 0.0002
 
 
 class Supervisor:
@@ -109,9 +110,10 @@ class Supervisor:
                 if not self.reactor.started:
                     self._run()
                 self.requests[number] = request
-                facts = {"pool": self.name, "command": request.command, "request_id": number}
-                self._outbox.append(
-                    (telemetry.execute, (events.REQUEST_QUEUED, {"queue_size": len(self.state.queue)}, facts))
+                self.tell(
+                    events.REQUEST_QUEUED,
+                    {"queue_size": len(self.state.queue)},
+                    {"pool": self.name, "command": request.command, "request_id": number},
                 )
                 if request.deadline_ns is not None:
                     self.at(
@@ -162,18 +164,18 @@ class Supervisor:
             return
         until = None if timeout is None else time.monotonic() + timeout
         with Uninterrupted() as guard:
-            if not worker.attending.acquire(blocking=False):
+            # The reactor's thread has it for a moment now and then, another caller for as long as they wait.
+            if not worker.attending.acquire(timeout=_MOMENT):
                 return
             try:
                 self.reactor.borrow(worker.channel_fd)
+                worker_id, channel = worker.worker_id, worker.channel
                 while (
                     not (future.done() or guard.seen)
                     and worker.ended is None
-                    and request.worker_id == worker.worker_id
+                    and request.worker_id == worker_id
                 ):
-                    found = worker.channel.spin(self._spin_ns)
-                    if found is None:
-                        found = self._sleep(worker, until, guard)
+                    found = channel.spin(self._spin_ns) or self._sleep(worker, until, guard)
                     if found is None:
                         break
                     self.reception.take(worker, found)

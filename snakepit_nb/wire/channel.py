@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from snakepit_nb.errors.types import ArrayError
 from snakepit_nb.wire import codec
 from snakepit_nb.wire.messages import Spill
-from snakepit_nb.wire.patience import Patience
+from snakepit_nb.wire.patience import LONG_NS, Patience
 
 if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
@@ -199,32 +199,30 @@ class Channel:
     def spin(self, spin_ns: int) -> list[Message] | None:
         """Poll for at most `spin_ns` nanoseconds without sleeping, where it is worth it (see `patience`)."""
         began = _clock()
-        if not self._patience.may_poll(began):
+        patience = self._patience
+        if not patience.may_poll(began):
             return None
-        recv = self._recv
-        try:
-            packet = recv(_ROOM, _DONTWAIT)
-        except BlockingIOError:
-            cpu = _cpu_clock()
-            found = self._poll(began + spin_ns)
-            self._patience.polled(began, _clock() - began, _cpu_clock() - cpu)
-            if found is None:
-                return None
-            packet = found
+        cpu = _cpu_clock()
+        packet = self._poll(began + spin_ns)
+        wall = _clock() - began
+        # The processor's clock is a system call, and what came this fast was not kept waiting by anybody.
+        patience.polled(began, wall, _cpu_clock() - cpu if wall > LONG_NS else wall)
+        if packet is None:
+            return None
         if not packet:
             raise EOFError
         return self.open(packet)
 
     def _poll(self, until: int) -> bytes | None:
         recv = self._recv
-        while _clock() < until:
-            # The peer may be waiting for this very core.
-            _give_way()
+        while True:
             try:
                 return recv(_ROOM, _DONTWAIT)
             except BlockingIOError:
-                continue
-        return None
+                if _clock() >= until:
+                    return None
+                # The peer may be waiting for this very core.
+                _give_way()
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until a packet waits (or the peer is gone), at most `timeout` seconds; whether one does."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_TAKEN_NS: Final = 20_000
+LONG_NS: Final = 20_000
 _ROW_NS: Final = 12_000_000
 _FIRST_CALM_NS: Final = 20_000_000
 _LONGEST_CALM_NS: Final = 640_000_000
@@ -47,9 +47,9 @@ class Patience:
         Example:
             >>> Patience().polled(0, 1_000, 1_000)
         """
-        if wall_ns - cpu_ns <= _TAKEN_NS:
+        if wall_ns - cpu_ns <= LONG_NS:
             self._row_since = -1
-            if wall_ns < _TAKEN_NS:
+            if wall_ns < LONG_NS:
                 self._calm_ns = _FIRST_CALM_NS
         elif self._row_since < 0:
             self._row_since = now

@@ -100,6 +100,9 @@ class LiveStreams:
 
     def flush(self) -> None:
         """Sends all that was written until now; returns when it has left."""
+        # In this order: what another thread is sending is pending no more.
+        if not self._pending and not self._sending:
+            return
         with self._lock:
             if not self._sending:
                 self._drain()
