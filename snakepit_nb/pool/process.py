@@ -309,6 +309,16 @@ class WorkerProcess:
         text = self._decoders[stream].decode(data, not data)
         return text if data else (text or None)
 
+    def can_answer(self) -> bool:
+        """Whether the worker still has its end of the channel open; True where the system does not tell."""
+        wanted = f"socket:[{os.fstat(self.far.fileno()).st_ino}]"
+        folder = f"/proc/{self.pid}/fd"
+        try:
+            with os.scandir(folder) as listed:
+                return any(_link(each.path) == wanted for each in listed)
+        except OSError:
+            return True
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the worker, and only to it; nothing where it is gone."""
         with contextlib.suppress(ProcessLookupError, OSError):
@@ -336,6 +346,13 @@ class WorkerProcess:
         self.far.close()
         for fd in (self.stdout, self.stderr, self.obituary, self.pidfd):
             os.close(fd)
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - it names no path
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _decoder() -> IncrementalDecoder:

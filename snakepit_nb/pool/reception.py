@@ -32,6 +32,8 @@ _LOG: Final = logging.getLogger(__name__)
 _US: Final = 1000
 _TURN: Final = 256
 _SERVING: Final = Phase.SERVING
+_SOON_NS: Final = 200_000_000
+_UNHEARD: Final = "snakepit_nb: it closed the descriptor that its answer would have come by\n"
 
 
 class Reception:
@@ -259,12 +261,21 @@ class Reception:
         """Take in what waits in a pipe; whether there was something."""
         text = worker.read(stream)
         if text is None:
-            # A call closed every descriptor: nothing can come from here any more.
             self._office.reactor.forget(worker.stdout if stream == "stdout" else worker.stderr)
+            # It ends, and its obituary is on the way; or a call closed every descriptor and goes on.
+            soon = time.monotonic_ns() + _SOON_NS
+            self._office.reactor.at(soon, lambda: self._end_unheard(worker), lambda: worker.ended is None)
             return False
         if text:
             self.output(worker, self._origin(worker, 0), stream, text)
         return bool(text)
+
+    @staticmethod
+    def _end_unheard(worker: WorkerProcess) -> None:
+        """End a worker whose answer can never come: its call might run for ever."""
+        if worker.ended is None and not worker.can_answer():
+            worker.stderr_tail += _UNHEARD
+            worker.kill()
 
     def drain_pipes(self, worker: WorkerProcess) -> None:
         """Take in all that waits in a worker's pipes."""

@@ -126,6 +126,19 @@ def test_a_call_that_closes_every_descriptor_costs_itself(pool: Pool) -> None:
     assert [pool.submit(abs, -n).result(HANG) for n in range(4)] == [0, 1, 2, 3]
 
 
+def test_a_call_that_closes_all_descriptors_and_goes_on_for_ever_ends_by_itself(pool: Pool) -> None:
+    error = outcome(pool.submit(_deaf_for_ever))
+    assert isinstance(error, WorkerCrashed)
+    assert "closed the descriptor" in error.stderr_tail
+    assert pool.submit(abs, -2).result(60) == 2
+
+
+def _deaf_for_ever() -> None:
+    os.closerange(0, 4096)
+    while True:
+        pass
+
+
 def test_leaving_with_sys_exit_is_an_error_of_the_call_and_no_death(pool: Pool) -> None:
     before = pids(pool)
     error = outcome(pool.submit(sys.exit, 3))
