@@ -57,6 +57,17 @@ def get_pool(name: str | None = None) -> Pool:
     raise PoolError(text, pool=wanted)
 
 
+def why_broken() -> str | None:
+    """Why the default pool broke that the next `get_pool()` replaces; None where it would replace none.
+
+    Example:
+        >>> why_broken() is None
+        True
+    """
+    found = _held.get(DEFAULT)
+    return found.broken if found is not None else None
+
+
 def start(name: str | None = None, *, workers: int | None = None, preload: Sequence[str] = ()) -> Pool:
     """Make a pool and start its workers.
 

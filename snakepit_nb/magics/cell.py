@@ -81,10 +81,14 @@ def evaluate(shell: InteractiveShell, expression: str) -> object:
 
 
 def _pool(name: str | None) -> Pool:
+    broken = registry.why_broken()
     try:
-        return registry.get_pool(name)
+        pool = registry.get_pool(name)
     except PoolError as error:
         raise UsageError(str(error)) from None
+    if broken is not None and pool.name == registry.DEFAULT:
+        note(f"a new pool takes the place of one that broke: {broken}")
+    return pool
 
 
 class _Prepared:

@@ -258,6 +258,16 @@ class Pool(concurrent.futures.Executor):
         """Whether the pool takes no more work."""
         return self._supervisor.state.closing or self._supervisor.state.broken is not None
 
+    @property
+    def broken(self) -> str | None:
+        """Why the pool cannot go on, or None where it can.
+
+        Example:
+            >>> Pool(1).broken is None
+            True
+        """
+        return self._supervisor.state.broken
+
     def stats(self) -> dict[str, int]:
         """How many workers there are, start, are busy and idle, and how many requests wait.
 

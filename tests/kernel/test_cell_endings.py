@@ -132,6 +132,16 @@ def test_the_last_words_of_a_dead_worker_are_its_own_and_of_that_cell(own: Noteb
     assert "earlier" not in tail
 
 
+def test_the_cell_after_a_pool_broke_runs_in_a_new_one_and_says_so(own: Notebook) -> None:
+    for _ in range(6):
+        own.run("%%snakepit\nimport os\nos._exit(3)")
+    cell = own.run("%%snakepit\n1").ok()
+    assert cell.value == "1"
+    (note,) = cell.displays
+    assert "a new pool takes the place of one that broke: " in note["data"]["text/plain"]
+    assert own.run("%%snakepit\n2").ok().displays == []
+
+
 def _segments() -> set[str]:
     """Those that bear our name: other programs of the machine have theirs there."""
     return {path.name for path in SHARED_MEMORY.glob("*snakepit*")}
