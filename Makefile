@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOK ?= notebooks/01_first_cell.ipynb
+BENCH ?= dispatch
 # What the tests use of Debian's packages.
-DEBIAN := chromium
+DEBIAN := chromium gcc libc6-dev valgrind
 # JupyterLab refuses to run as root unless told that this is meant.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -26,7 +27,7 @@ help:
 	  'make types      mypy' \
 	  'make contracts  which room may import which' \
 	  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
-	  'make bench      us and the peers in one run' \
+	  'make bench      us and the peers in one run: of calls, or with BENCH=arrays of arrays' \
 	  'make docs       write the generated pages of docs/' \
 	  'make clean      remove what the commands wrote, but .venv'
 
@@ -46,10 +47,10 @@ lab: python
 environment: python
 	@$(PYTHON) tools/environment.py lab test dev
 
-debian: environment
-	@$(BIN)/python tools/debian.py $(DEBIAN)
+debian: python
+	@$(PYTHON) tools/debian.py $(DEBIAN)
 
-test: environment debian lint types contracts events unit
+test: debian environment lint types contracts events unit
 
 lint: environment
 	$(call step,lint,Rules: ruff check,$(BIN)/ruff check .)
@@ -69,7 +70,8 @@ unit: environment
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: environment
-	@$(BIN)/python benchmarks/dispatch.py $(ARGS)
+	@$(PYTHON) tools/environment.py bench
+	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 docs: environment
 	@$(BIN)/python docs/generate_events.py

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from snakepit_nb import events
 from snakepit_nb.arrays.arena import Arena
+from snakepit_nb.arrays.handle import writable_view
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.testing import capture_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
+    from snakepit_nb.arrays.arena import Allocator
     from snakepit_nb.arrays.handle import ArrayHandle
     from snakepit_nb.testing import Captured
 
@@ -27,9 +29,10 @@ ROOM = 64 << 20
 
 
 def introduce(owner: Store, to: Store) -> None:
-    """Attach an arena as the kernel is given a worker's: to read and to write."""
+    """Attach an arena, as the kernel is given a worker's; and its other view, for what is sent in place."""
     assert owner.arena is not None
-    to.attach(owner.arena.id, os.dup(owner.arena.fd), owner.arena.nbytes)
+    for view in (owner.arena.id, writable_view(owner.arena.id)):
+        to.attach(view, os.dup(owner.arena.fd), owner.arena.nbytes)
 
 
 def settle(kernel: Store, worker: Store) -> None:
@@ -48,6 +51,28 @@ def lend(store: Store, array: np.ndarray, holder: str) -> ArrayHandle:
     assert handle is not None
     store.hand([handle.lease], holder)
     return handle
+
+
+class _Birth:
+    """Memory in an arena that is free again when the last array over it is gone, as NumPy's own is."""
+
+    def __init__(self, arena: Allocator, nbytes: int) -> None:
+        self._arena, self._block = arena, arena.allocate(nbytes)
+        address = arena.address + self._block.offset
+        self.__array_interface__ = {
+            "version": 3, "data": (address, False), "typestr": "|u1", "shape": (nbytes,)
+        }  # fmt: skip
+
+    def __del__(self) -> None:
+        self._arena.free(self._block)
+
+
+def born_in(store: Store, array: np.ndarray) -> np.ndarray:
+    """An equal array in C's order that lies in the store's own arena."""
+    assert store.arena is not None
+    born = np.asarray(_Birth(store.arena, array.nbytes)).view(array.dtype).reshape(array.shape)
+    born[...] = array
+    return born
 
 
 @contextmanager

@@ -10,14 +10,18 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 PROGRAMS: Final = {"chromium": ("chromium", "chromium-browser"), "gcc": ("gcc", "cc")}
+FILES: Final = {"libc6-dev": "/usr/include/stdio.h"}
 _APT: Final = ("-o", "DPkg::Lock::Timeout=300", "-qq")
 
 
 def present(package: str) -> bool:
-    """Whether a program of this package is on the PATH."""
+    """Whether a program of this package is on the PATH, or the file that it is installed for is there."""
+    if package in FILES:
+        return Path(FILES[package]).exists()
     return any(shutil.which(program) for program in PROGRAMS.get(package, (package,)))
 
 

@@ -1,7 +1,8 @@
 """Makes `.venv` and installs this package with extras into it: `python3 tools/environment.py lab test`.
 
 *Rule:* it runs on whatever `python3` there is, so that an old one gets a sentence and not a SyntaxError.
-*Rule:* nothing is installed twice; a stamp in `.venv` says for which pyproject.toml and extras it was done.
+*Rule:* nothing is installed twice; a stamp in `.venv` says from which files, for which extras, and
+whether with a compiler, it was done.
 """
 
 import hashlib
@@ -78,22 +79,31 @@ def make_venv() -> None:
     )
 
 
+def sources() -> str:
+    """What the installation depends on besides its extras: how it is built, from what, and with what."""
+    digest = hashlib.sha256()
+    for path in (ROOT / "pyproject.toml", ROOT / "setup.py", *sorted(ROOT.glob("snakepit_nb/arrays/*.[ch]"))):
+        digest.update(path.read_bytes())
+    digest.update(b"with a compiler" if shutil.which("cc") or shutil.which("gcc") else b"without a compiler")
+    return digest.hexdigest()
+
+
 def install(wanted: "list[str]") -> None:
     """Install the package with these extras, unless the stamp says that they are there."""
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    digest = sources()
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stamp = {"extras": []}
     extras = sorted({*stamp["extras"], *wanted})
-    if stamp.get("pyproject") == digest and stamp["extras"] == extras:
+    if stamp.get("sources") == digest and stamp["extras"] == extras:
         return
     what = f".[{','.join(extras)}]"
     print(f"Installing snakepit_nb {', '.join(extras)} (this takes minutes the first time)", flush=True)
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq"]
     if subprocess.run([*pip, "install", "--editable", what], cwd=ROOT, check=False).returncode != 0:
         sys.exit("pip could not install what is needed; its own words are above. Is the network there?")
-    STAMP.write_text(json.dumps({"pyproject": digest, "extras": extras}), encoding="utf-8")
+    STAMP.write_text(json.dumps({"sources": digest, "extras": extras}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from __future__ import annotations
 import bisect
 import os
 import uuid
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from snakepit_nb import options
 from snakepit_nb.arrays.books import Books
 from snakepit_nb.arrays.memory import (
     PAGE,
@@ -35,6 +34,64 @@ class Block(NamedTuple):
     offset: int
     nbytes: int
     generation: int
+
+
+class Allocator(Protocol):
+    """What an arena is to the rooms that lend its blocks: `Arena` here, or the native one."""
+
+    @property
+    def id(self) -> str:
+        """What handles call it."""
+        ...
+
+    @property
+    def fd(self) -> int:
+        """Its descriptor."""
+        ...
+
+    @property
+    def address(self) -> int:
+        """Where it is mapped."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """How long it is."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """How many bytes may be in use at once."""
+        ...
+
+    @property
+    def live_bytes(self) -> int:
+        """How many bytes are in use."""
+        ...
+
+    def allocate(self, nbytes: int) -> Block:
+        """See `Arena.allocate`."""
+        ...
+
+    def find(self, address: int, nbytes: int) -> Block | None:
+        """See `Arena.find`."""
+        ...
+
+    def hold(self, offset: int, generation: int) -> Block | None:
+        """See `Arena.hold`."""
+        ...
+
+    def holders(self, block: Block) -> int:
+        """See `Arena.holders`."""
+        ...
+
+    def free(self, block: Block) -> None:
+        """See `Arena.free`."""
+        ...
+
+    def close(self) -> None:
+        """See `Arena.close`."""
+        ...
 
 
 class ArenaFull(ArrayError):  # noqa: N818 - named for the state that it tells, like queue.Full
@@ -112,6 +169,7 @@ class Arena:
         self._warm = _Pieces()
         self._cold = _Pieces([(0, self.nbytes)])
         self._live: dict[int, Block] = {}
+        self._offsets: list[int] = []
         self._more_holders: dict[int, int] = {}
         self._generation = 0
         self.live_bytes = 0
@@ -143,6 +201,7 @@ class Arena:
             self._generation += 1
             block = Block(offset, need, self._generation)
             self._live[offset] = block
+            bisect.insort(self._offsets, offset)
             self.live_bytes += need
         self._books.settle()
         return block
@@ -188,6 +247,52 @@ class Arena:
         self._books.settle()
         return block
 
+    def find(self, address: int, nbytes: int) -> Block | None:
+        """Hold the live block that these bytes lie in once more, until one more `free`; None where none does.
+
+        Example:
+            >>> arena = Arena(1 << 20)
+            >>> block = arena.allocate(10)
+            >>> arena.find(arena.address + block.offset + 3, 7) == block
+            True
+            >>> arena.holders(block)
+            2
+            >>> arena.close()
+        """
+        offset = address - self.address
+        if not 0 <= offset < self.nbytes:
+            return None
+        with self._books.lock:
+            index = bisect.bisect_right(self._offsets, offset)
+            block = self._live[self._offsets[index - 1]] if index else None
+            if block is not None and offset + nbytes <= block.offset + block.nbytes:
+                self._more_holders[block.offset] = self._more_holders.get(block.offset, 0) + 1
+            else:
+                block = None
+        self._books.settle()
+        return block
+
+    def holders(self, block: Block) -> int:
+        """How many hold a block: 0 where its life is over.
+
+        Example:
+            >>> arena = Arena(1 << 20)
+            >>> arena.holders(arena.allocate(10))
+            1
+            >>> arena.close()
+        """
+        self._books.settle()
+        with self._books.lock:
+            live = self._live.get(block.offset) == block
+            count = 1 + self._more_holders.get(block.offset, 0) if live else 0
+        self._books.settle()
+        return count
+
+    @property
+    def warm_bytes(self) -> int:
+        """How many free bytes stay resident for the next block."""
+        return self._warm.nbytes
+
     def free(self, block: Block) -> None:
         """Let go of a block; with its last holder gone it is free. One that is free already is ignored.
 
@@ -208,6 +313,7 @@ class Arena:
                 self._more_holders[block.offset] = holders - 1
             return
         del self._live[block.offset]
+        del self._offsets[bisect.bisect_left(self._offsets, block.offset)]
         self.live_bytes -= block.nbytes
         if self._closed:
             return
@@ -253,20 +359,3 @@ def _mapped(nbytes: int) -> tuple[MemoryFile, int, int]:
             if nbytes <= _SMALLEST:
                 raise
             nbytes = nbytes // 2 // PAGE * PAGE
-
-
-def from_options() -> Arena | None:
-    """An arena as the options in force want it; None where they switch it off or the platform has none.
-
-    Example:
-        >>> arena = from_options()
-        >>> if arena: arena.close()
-    """
-    chosen = options.current()
-    if not chosen.arena:
-        return None
-    budget = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * chosen.arena_budget)
-    try:
-        return Arena(chosen.arena_bytes, budget=budget, warm_bytes=chosen.arena_warm_bytes)
-    except ArrayError:
-        return None

@@ -1,9 +1,12 @@
 """What this process has borrowed: the arenas of its peers, and arrays over memory that is theirs.
 
-*Rule:* an arena stays within reach until its owner is gone and no array over it is left here.
+*Rule:* an arena stays within reach until its owner is gone and no array over it is left here. What is left of
+a dead owner's arena takes no more memory than the arrays that are still over it.
 
 *Rule:* the end of the last array over a loan is the end of the loan. It may come in any thread, under any
 lock, so the finaliser waits for nothing (see `books`).
+
+*Rule:* memory that is here already, to be shared, is not borrowed twice: the second loan of it ends at once.
 """
 
 from __future__ import annotations
@@ -13,111 +16,69 @@ import os
 import weakref
 from bisect import bisect_left, bisect_right, insort
 from itertools import count
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from snakepit_nb.arrays.attached import Attached, Mapped
 from snakepit_nb.arrays.books import Books
-from snakepit_nb.arrays.handle import check_extent, span
-from snakepit_nb.arrays.memory import PAGE, bytes_at, map_memory, read_at, unmap_memory
+from snakepit_nb.arrays.handle import ArrayHandle, Mode, plain
+from snakepit_nb.arrays.memory import unmap_memory
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snakepit_nb.arrays.arena import Arena, Block
-    from snakepit_nb.arrays.handle import ArrayHandle
+    from snakepit_nb.arrays.arena import Allocator, Block
 
-Mode = Literal["copy_on_write", "in_place", "readonly"]
+__all__ = ["Borrower", "Lent", "Mode"]
 
-
-class _Mapped(NamedTuple):
-    """Where lent bytes are, and the mapping that was made for them alone (of length 0: none was)."""
-
-    address: int
-    mapping: int = 0
-    length: int = 0
-
-
-class Attached:
-    """An arena as this process can reach it: its descriptor and, once needed, a map of all of it."""
-
-    __slots__ = ("_address", "fd", "gone", "id", "nbytes", "owned", "users")
-
-    def __init__(self, arena_id: str, fd: int, nbytes: int, owned: Arena | None = None) -> None:
-        self.id = arena_id
-        self.fd = fd
-        self.nbytes = nbytes
-        self.users = 0
-        self.gone = False
-        self.owned = owned
-        self._address = owned.address if owned else 0
-
-    def reach(self, handle: ArrayHandle, mode: Mode) -> _Mapped:
-        """Map what a handle names.
-
-        Raises:
-            ArrayError: the system refused.
-        """
-        if mode == "in_place" and self._whole():
-            return _Mapped(self._address + handle.offset)
-        low = handle.offset // PAGE * PAGE
-        length = handle.offset + handle.nbytes - low
-        private = mode == "copy_on_write"
-        mapping = map_memory(self.fd, low, length, writable=mode != "readonly", private=private)
-        return _Mapped(mapping + handle.offset - low, mapping, length)
-
-    def _whole(self) -> bool:
-        """Whether all of it is mapped, so that one array more costs nothing; address space may be short."""
-        if not self._address:
-            try:
-                self._address = map_memory(self.fd, 0, self.nbytes, writable=True, private=False)
-            except ArrayError:
-                return False
-        return True
-
-    def read(self, offset: int, nbytes: int) -> bytes:
-        """Copy plain bytes out of it."""
-        if self.owned is not None:
-            return bytes_at(self._address + offset, nbytes).tobytes()
-        return read_at(self.fd, offset, nbytes)
-
-    def close(self) -> None:
-        """Unmap it; no array over it may be left."""
-        if self.owned is not None:
-            self.owned.close()
-            return
-        if self._address:
-            unmap_memory(self._address, self.nbytes)
-        os.close(self.fd)
+_Key: TypeAlias = tuple[str, int, int, Mode]
 
 
 class _Ended(NamedTuple):
-    """The end of a loan as its finaliser tells it."""
+    """The end of a loan as its finaliser tells it; `lease` is None where there is nothing to give back."""
 
     peer: str
-    lease: int
+    lease: int | None
     arena: Attached | None = None
     block: Block | None = None
     place: tuple[int, int] | None = None
+    key: _Key | None = None
 
 
 class Lent:
-    """The base object of an imported array: its end is the end of the loan."""
+    """The base object of imported arrays: its end is the end of the loan.
 
-    __slots__ = ("__array_interface__", "__weakref__", "_ending", "_length", "_mapping", "_tell", "handle")
+    Attributes:
+        handle: What was borrowed; its arena has the name by which its owner goes.
+        mode: How it is mapped.
+        address: Where its extent begins in this process.
+    """
+
+    __slots__ = (
+        "__array_interface__",
+        "__weakref__",
+        "_ending",
+        "_length",
+        "_mapping",
+        "_tell",
+        "address",
+        "handle",
+        "mode",
+    )
 
     def __init__(
-        self, handle: ArrayHandle, mapped: _Mapped, ending: _Ended, tell: Callable[[_Ended], None], mode: Mode
+        self, handle: ArrayHandle, mapped: Mapped, ending: _Ended, tell: Callable[[_Ended], None], mode: Mode
     ) -> None:
         self.handle = handle
-        self._mapping = mapped.mapping
-        self._length = mapped.length
+        self.mode = mode
+        self.address, self._mapping, self._length = mapped
         self._ending: _Ended | None = ending
         self._tell = tell
         self.__array_interface__ = {
             "version": 3,
-            "data": (mapped.address, mode == "readonly"),
+            "data": (self.address, mode == "readonly"),
             "typestr": "|u1",
             "shape": (handle.nbytes,),
         }
@@ -130,7 +91,8 @@ class Lent:
     def __del__(self) -> None:
         ending, self._ending = self._ending, None
         if ending is not None:
-            unmap_memory(self._mapping, self._length)
+            if self._length:
+                unmap_memory(self._mapping, self._length)
             self._tell(ending)
 
 
@@ -141,6 +103,7 @@ class Borrower:
         own: This process's own arena: what came back home is borrowed like the rest.
         on_return: Called with the peer when leases begin to wait for it, in whatever thread drops an array.
         on_unknown: Called when a handle names an arena that is not attached, to attach what waits.
+        heir: Whether the memory of an owner that is gone is this process's to give back.
 
     Example:
         >>> borrower = Borrower(None)
@@ -151,19 +114,24 @@ class Borrower:
 
     def __init__(
         self,
-        own: Arena | None,
+        own: Allocator | None,
         on_return: Callable[[str], None] | None = None,
         on_unknown: Callable[[], None] | None = None,
+        *,
+        heir: bool = False,
     ) -> None:
         self._on_return = on_return
         self._on_unknown = on_unknown
+        self._heir = heir
         self._books: Books[_Ended] = Books(self._book)
         self._returns: dict[str, list[int]] = {}
         self._announced: set[str] = set()
         self._attached: dict[str, Attached] = {}
-        # What may be lent on as it lies, by its address: copy-on-write pages may hold this side's changes.
+        # What is here, by its address and, where borrowers share it, by what it is.
         self._places: list[tuple[int, int, weakref.ref[Lent]]] = []
+        self._shared: dict[_Key, weakref.ref[Lent]] = {}
         self._serial = count()
+        self._own = None if own is None else own.id
         if own is not None:
             self._attached[own.id] = Attached(own.id, own.fd, own.nbytes, own)
 
@@ -197,10 +165,12 @@ class Borrower:
             if attached is not None:
                 attached.gone = True
                 self._close_unused(attached)
+                if self._heir and attached.extents:
+                    attached.punch_out([(0, attached.nbytes)])
         self._books.settle()
 
     def _close_unused(self, attached: Attached) -> None:
-        if attached.gone and not attached.users and self._attached.pop(attached.id, None) is not None:
+        if attached.gone and not attached.extents and self._attached.pop(attached.id, None) is not None:
             attached.close()
 
     def open_readonly(self, arena_id: str) -> tuple[int, int] | None:
@@ -211,9 +181,15 @@ class Borrower:
                 return None
             try:
                 fd = os.open(f"/proc/self/fd/{attached.fd}", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:  # no /proc here
+            except FileNotFoundError:  # no /proc here
                 fd = os.dup(attached.fd)
             return fd, attached.nbytes
+
+    def open_writable(self, arena_id: str) -> tuple[int, int] | None:
+        """The same with the right to write to it, as far as this process has that."""
+        with self._books.lock:
+            attached = self._attached.get(arena_id)
+            return None if attached is None else (os.dup(attached.fd), attached.nbytes)
 
     def read(self, arena_id: str, offset: int, nbytes: int) -> bytes:
         """Copy plain bytes out of an arena.
@@ -233,57 +209,91 @@ class Borrower:
         if arena_id not in self._attached and self._on_unknown is not None:
             self._on_unknown()
 
-    # Arrays
+    # Memory
 
-    def borrow(self, handle: ArrayHandle, itemsize: int, peer: str, mode: Mode) -> np.ndarray:
-        """The bytes that a handle names, as an array whose end gives the lease back to `peer`.
+    def borrow(self, handle: ArrayHandle, peer: str, mode: Mode) -> Lent:
+        """The extent that a handle names; the end of what is returned gives the lease back to `peer`.
 
         Raises:
-            ArrayError: the handle does not fit its arena, names one that is not known here, or a block of
+            ArrayError: the handle reaches outside its arena, names one that is not known here, or a block of
                 this process that was freed since; or the system refused to map it.
         """
-        self._look_for(handle.arena)
+        name = handle.arena if plain(handle.arena) != self._own else self._own
+        self._look_for(name)
         with self._books.lock:
-            attached = self._attached.get(handle.arena)
+            attached = self._attached.get(name)
             if attached is None:
                 message = f"array handle names the arena {handle.arena!r}, which this process does not know"
                 raise ArrayError(message)
-            check_extent(handle, itemsize, attached.nbytes)
-            block = None
-            if attached.owned is not None:
-                block = attached.owned.hold(handle.offset, handle.generation)
-                if block is None or handle.nbytes > block.nbytes:
-                    message = "array handle names a block of this process's arena that was freed since"
-                    raise ArrayError(message)
-            try:
-                mapped = attached.reach(handle, mode)
-            except ArrayError:
-                if block is not None and attached.owned is not None:
-                    attached.owned.free(block)
-                raise
-            place = (mapped.address, next(self._serial)) if mode != "copy_on_write" else None
-            ending = _Ended(peer, handle.lease, attached, block, place)
-            attached.users += 1
-            lent = Lent(handle, mapped, ending, self._ended, mode)
-            if place is not None:
-                insort(self._places, (*place, weakref.ref(lent)))
+            if handle.offset < 0 or handle.nbytes < 0 or handle.offset + handle.nbytes > attached.nbytes:
+                reach = f"{handle.offset}+{handle.nbytes} of {attached.nbytes} bytes"
+                message = f"array handle reaches outside its arena: {reach}"
+                raise ArrayError(message)
+            lent, lease = self._shared_here(handle, mode), handle.lease
+            if lent is None:
+                lent = self._reach(attached, handle, peer, mode)
+            if lent.handle is not handle or attached.owned is not None:
+                self._returns.setdefault(peer, []).append(lease)
+        if lent.handle is not handle or attached.owned is not None:
+            self._announce(peer)
         self._books.settle()
-        return np.asarray(lent)
+        return lent
 
-    def lent_at(self, array: np.ndarray) -> tuple[ArrayHandle, int] | None:
-        """The handle of the loan that an array lies in, and where in it; None where there is none."""
+    def _shared_here(self, handle: ArrayHandle, mode: Mode) -> Lent | None:
+        if mode == "copy_on_write":
+            return None
+        found = self._shared.get((plain(handle.arena), handle.offset, handle.generation, mode))
+        lent = found() if found is not None else None
+        return lent if lent is not None and lent.alive and lent.handle.nbytes >= handle.nbytes else None
+
+    def _reach(self, attached: Attached, handle: ArrayHandle, peer: str, mode: Mode) -> Lent:
+        owned, block = attached.owned, None
+        if owned is not None:
+            block = owned.hold(handle.offset, handle.generation)
+            if block is None or handle.nbytes > block.nbytes:
+                if block is not None:
+                    owned.free(block)
+                message = "array handle names a block of this process's arena that was freed since"
+                raise ArrayError(message)
+        try:
+            mapped = attached.reach(handle, mode)
+        except ArrayError:
+            if owned is not None and block is not None:
+                owned.free(block)
+            raise
+        serial = next(self._serial)
+        key = None
+        if mode != "copy_on_write":
+            key = (plain(handle.arena), handle.offset, handle.generation, mode)
+        place = (mapped.address, serial)
+        # Who holds the block of its own arena needs no lease on it.
+        ending = _Ended(peer, None if owned is not None else handle.lease, attached, block, place, key)
+        attached.extents[serial] = (handle.offset, handle.nbytes)
+        lent = Lent(handle, mapped, ending, self._ended, mode)
+        seen = weakref.ref(lent)
+        insort(self._places, (*place, seen))
+        if key is not None:
+            self._shared[key] = seen
+        return lent
+
+    def has_in_place(self, block: Block) -> bool:
+        """Whether a block of this process's arena came back, and is shared in place with who has it."""
+        found = self._shared.get((str(self._own), block.offset, block.generation, "in_place"))
+        lent = found() if found is not None else None
+        return lent is not None and lent.alive
+
+    def lent_at(self, address: int, nbytes: int) -> Lent | None:
+        """The loan that these bytes of this process's memory lie in; None where there is none."""
         if not self._places:
             return None
-        address = int(array.__array_interface__["data"][0])
-        low, high = span(array.shape, array.strides, array.itemsize)
         with self._books.lock:
-            index = bisect_right(self._places, (address + low, math.inf))
+            index = bisect_right(self._places, (address, math.inf))
             start = self._places[index - 1][0] if index else 0
             while index and self._places[index - 1][0] == start:
                 index -= 1
                 lent = self._places[index][2]()
-                if lent is not None and lent.alive and address + high <= start + lent.handle.nbytes:
-                    return lent.handle, address - start
+                if lent is not None and lent.alive and address + nbytes <= start + lent.handle.nbytes:
+                    return lent
         return None
 
     # Ends of loans
@@ -294,23 +304,34 @@ class Borrower:
 
     def _ended(self, ended: _Ended) -> None:
         self._books.drop(ended)
+        if ended.lease is not None:
+            self._announce(ended.peer)
+
+    def _announce(self, peer: str) -> None:
         # Not under the lock; and who takes the returns strikes the peer off before it looks at them.
-        if ended.peer not in self._announced:
-            self._announced.add(ended.peer)
+        if peer not in self._announced:
+            self._announced.add(peer)
             if self._on_return is not None:
-                self._on_return(ended.peer)
+                self._on_return(peer)
 
     def _book(self, ended: _Ended) -> None:
-        self._returns.setdefault(ended.peer, []).append(ended.lease)
+        if ended.lease is not None:
+            self._returns.setdefault(ended.peer, []).append(ended.lease)
         attached = ended.arena
-        if attached is None:
+        if attached is None or ended.place is None:
             return
-        if ended.place is not None:
-            del self._places[bisect_left(self._places, ended.place)]
+        del self._places[bisect_left(self._places, ended.place)]
+        if ended.key is not None:
+            newest = self._shared.get(ended.key)
+            lent = newest() if newest is not None else None
+            if lent is None or not lent.alive:
+                self._shared.pop(ended.key, None)
         if ended.block is not None and attached.owned is not None:
             attached.owned.free(ended.block)
-        attached.users -= 1
+        offset, nbytes = attached.extents.pop(ended.place[1])
         self._close_unused(attached)
+        if self._heir and attached.gone and attached.extents:
+            attached.punch_out([(offset, offset + nbytes)])
 
     def take_returns(self, peer: str) -> list[int]:
         """The leases of `peer` that ended here since the last call."""
@@ -325,3 +346,8 @@ class Borrower:
         """Forget every arena; arrays over one keep it until they end."""
         for arena_id in list(self._attached):
             self.detach(arena_id)
+
+
+def raw(lent: Lent) -> np.ndarray:
+    """The bytes of a loan as an array that keeps it."""
+    return np.asarray(lent)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.lib.format import descr_to_dtype, dtype_to_descr
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Descr: TypeAlias = "str | list[object]"
 
+_names: Final[dict[int, str]] = {}
+
 
 def describe(dtype: np.dtype) -> Descr | None:
     """What `restore` makes this dtype from, or None for one with objects in it or that NumPy cannot describe.
@@ -27,6 +29,8 @@ def describe(dtype: np.dtype) -> Descr | None:
     """
     if dtype.hasobject or dtype.metadata:
         return None
+    if dtype.isbuiltin == 1:
+        return dtype.str
     try:
         descr = dtype.str if dtype.names is None else dtype_to_descr(dtype)
         if isinstance(descr, str):
@@ -58,6 +62,21 @@ def restore(descr: Descr) -> np.dtype:
         message = f"array handle with a dtype of Python objects: {descr!r}"
         raise ArrayError(message)
     return found
+
+
+def name(dtype: np.dtype) -> str:
+    """What events call a dtype.
+
+    Example:
+        >>> name(np.dtype(">i4"))
+        '>i4'
+    """
+    if dtype.isbuiltin == 1:
+        known = _names.get(dtype.num)
+        if known is None:
+            known = _names[dtype.num] = str(dtype)
+        return known
+    return str(dtype)
 
 
 def _tuples(descr: Sequence[object]) -> list[tuple[str, str]]:

@@ -1,16 +1,27 @@
-"""A handle: where an array lies in memory that processes share, as a plain value.
+"""A handle: where an array lies in memory that processes share, as a plain value, and that value as bytes.
 
 *Rule:* a handle is checked field by field against the arena's bounds before anything is mapped from it.
+
+As bytes a handle is a head of numbers, two signed 64-bit integers for each axis (lengths, then strides), its
+texts with a zero byte between them, and where it is its own memory, the content. Little-endian.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast, get_args
 
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+Mode = Literal["copy_on_write", "in_place", "readonly"]
+Memory = Literal["arena", "inline", "again"]
+
+_WRITABLE: Final = "+w"
 
 
 class ArrayHandle(NamedTuple):
@@ -18,26 +29,29 @@ class ArrayHandle(NamedTuple):
 
     Attributes:
         kind: `"dlpack"` for arrays, `"arrow"` for columns and other plain buffers.
-        memory: `"arena"`, the only place so far.
+        memory: `"arena"`; `"inline"` where the bytes came along in `content`; `"again"` for the very array of
+            an earlier handle of the message, whose number is `start`.
         arena: The id of the arena that the bytes lie in.
         generation: Which life of that block this is; a stale handle never maps a newer array.
         offset: First byte of the extent, from the arena's start.
-        nbytes: Length of the extent in bytes.
+        nbytes: Length of the extent in bytes: a whole block, in which other handles may lie too.
         lease: The owner's number for this loan; it goes back in a release.
         device: `"cpu"`.
         dtype: NumPy's descr: a string, or a list for structured types.
         shape: Length of each axis.
         strides: Bytes between elements along each axis.
         start: Bytes from `offset` to the first element (negative strides start at the end).
-        library: The library to give the array back in.
+        mode: How the extent is to be mapped; all handles of one lease say the same.
+        writable: Whether the array may be written to, in a mapping that may.
+        content: The bytes themselves, where `memory` says so.
 
     Example:
-        >>> ArrayHandle("dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", (2,), (8,), 0, "numpy").nbytes
-        16
+        >>> ArrayHandle("dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", (2,), (8,), 0).mode
+        'copy_on_write'
     """
 
     kind: str
-    memory: str
+    memory: Memory
     arena: str
     generation: int
     offset: int
@@ -48,48 +62,142 @@ class ArrayHandle(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     start: int
-    library: str
+    mode: Mode = "copy_on_write"
+    writable: bool = True
+    content: bytes = b""
 
 
-_TEXT = (0, 1, 2, 7, 12)
-_NUMBERS = (3, 4, 5, 6, 11)
+_MODES: Final = get_args(Mode)
+_MEMORIES: Final = get_args(Memory)
+_HEAD: Final = struct.Struct("<IHBBQQQQq")
+_MOST_AXES: Final = 64
+_TEXTS: Final = 5
 
 
-def from_fields(fields: Sequence[object]) -> ArrayHandle:
-    """Build a handle from decoded fields.
+@cache
+def _axes(count: int) -> struct.Struct:
+    return struct.Struct(f"<{2 * count}q")
 
-    Raises:
-        ArrayError: a field is missing or of the wrong type.
+
+def to_bytes(handle: ArrayHandle) -> bytes:
+    """A handle as bytes; several are their bytes end to end.
 
     Example:
-        >>> from_fields(["dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", [2], [8], 0, "numpy"]).shape
-        (2,)
+        >>> handle = ArrayHandle("dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", (2,), (8,), 0)
+        >>> from_bytes(to_bytes(handle)) == [handle]
+        True
     """
-    if len(fields) != len(ArrayHandle._fields):
-        message = f"an array handle has {len(ArrayHandle._fields)} fields, got {len(fields)}"
-        raise ArrayError(message)
-    values = list(fields)
-    for index in _TEXT:
-        _expect(index, values[index], str)
-    for index in _NUMBERS:
-        _expect(index, values[index], int)
-    for index in (9, 10):
-        axes = values[index]
-        if not isinstance(axes, (list, tuple)) or not all(type(each) is int for each in axes):
-            message = f"array handle field {ArrayHandle._fields[index]!r}: expected integers, got {axes!r}"
-            raise ArrayError(message)
-        values[index] = tuple(axes)
-    if not isinstance(values[8], (str, list)):
-        message = f"array handle field 'dtype': expected a descr, got {values[8]!r}"
-        raise ArrayError(message)
-    return ArrayHandle(*values)  # type: ignore[arg-type]
+    dtype = handle.dtype
+    text = "\0".join(
+        (
+            handle.kind,
+            handle.memory,
+            handle.arena,
+            handle.device,
+            dtype if isinstance(dtype, str) else json.dumps(dtype),
+        )
+    ).encode()
+    axes = len(handle.shape)
+    head = _HEAD.pack(
+        len(text), axes, _MODES.index(handle.mode), handle.writable,
+        handle.generation, handle.offset, handle.nbytes, handle.lease, handle.start,
+    )  # fmt: skip
+    return b"".join((head, _axes(axes).pack(*handle.shape, *handle.strides), text, handle.content))
 
 
-def _expect(index: int, value: object, kind: type) -> None:
-    if type(value) is not kind:
-        name = ArrayHandle._fields[index]
-        message = f"array handle field {name!r}: expected {kind.__name__}, got {value!r}"
-        raise ArrayError(message)
+def from_bytes(data: bytes) -> list[ArrayHandle]:
+    """The handles in `data`, end to end.
+
+    Raises:
+        ArrayError: the bytes are not whole handles; the message says what is wrong with them.
+
+    Example:
+        >>> from_bytes(b"")
+        []
+    """
+    found = []
+    position = 0
+    try:
+        while position < len(data):
+            handle, position = _read(data, position)
+            found.append(handle)
+    except (struct.error, ValueError, RecursionError) as error:
+        message = f"no whole array handle at byte {position} of {len(data)}: {error}"
+        raise ArrayError(message) from error
+    return found
+
+
+def _read(data: bytes, position: int) -> tuple[ArrayHandle, int]:
+    length, axes, mode, writable, generation, offset, nbytes, lease, start = _HEAD.unpack_from(data, position)
+    if axes > _MOST_AXES or mode >= len(_MODES):
+        message = f"{axes} axes, mode {mode}"
+        raise ValueError(message)
+    position += _HEAD.size
+    numbers = _axes(axes).unpack_from(data, position)
+    position += 16 * axes
+    text = data[position : position + length]
+    position += length
+    texts = text.decode().split("\0")
+    if len(text) != length or len(texts) != _TEXTS or texts[1] not in _MEMORIES:
+        message = f"its texts are {texts!r}"
+        raise ValueError(message)
+    kind, memory, arena, device, dtype = texts
+    content = b""
+    if memory == "inline":
+        content = data[position : position + nbytes]
+        position += nbytes
+        if len(content) != nbytes:
+            message = f"{len(content)} bytes of its {nbytes} came along"
+            raise ValueError(message)
+    descr = cast("list[object]", json.loads(dtype)) if dtype.startswith("[") else dtype
+    handle = ArrayHandle(
+        kind, cast("Memory", memory), arena, generation, offset, nbytes, lease, device, descr,
+        numbers[:axes], numbers[axes:], start, _MODES[mode], bool(writable), content,
+    )  # fmt: skip
+    return handle, position
+
+
+def again(number: int) -> bytes:
+    """What stands for the array of the message's handle `number`, counted from 0, as bytes.
+
+    Example:
+        >>> from_bytes(again(3))[0].start
+        3
+    """
+    return to_bytes(ArrayHandle("", "again", "", 0, 0, 0, 0, "cpu", "|u1", (), (), number))
+
+
+def writable_view(arena: str) -> str:
+    """The name under which an arena is introduced to a peer that may write to it.
+
+    Example:
+        >>> plain(writable_view("k1"))
+        'k1'
+    """
+    return arena if arena.endswith(_WRITABLE) else arena + _WRITABLE
+
+
+def plain(arena: str) -> str:
+    """The arena's own id, whatever view of it is named.
+
+    Example:
+        >>> plain("k1")
+        'k1'
+    """
+    return arena.removesuffix(_WRITABLE)
+
+
+def strongest(modes: Iterable[Mode]) -> Mode:
+    """How memory is mapped that is asked for in these ways at once: its views stay views of one memory.
+
+    Example:
+        >>> strongest(["readonly", "copy_on_write"])
+        'copy_on_write'
+    """
+    wanted = set(modes)
+    if "in_place" in wanted:
+        return "in_place"
+    return "copy_on_write" if "copy_on_write" in wanted else "readonly"
 
 
 def span(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
@@ -99,8 +207,13 @@ def span(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[i
         >>> span((3,), (-8,), 8)
         (-16, 8)
     """
-    ends = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
-    return sum(end for end in ends if end < 0), sum(end for end in ends if end > 0) + itemsize
+    low = high = 0
+    for length, stride in zip(shape, strides, strict=True):
+        if stride < 0:
+            low += (length - 1) * stride
+        else:
+            high += (length - 1) * stride
+    return low, high + itemsize
 
 
 def check_extent(handle: ArrayHandle, itemsize: int, arena_bytes: int) -> None:
@@ -110,7 +223,7 @@ def check_extent(handle: ArrayHandle, itemsize: int, arena_bytes: int) -> None:
         ArrayError: it does not; the message says which bound is broken.
 
     Example:
-        >>> good = ArrayHandle("dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", (2,), (8,), 0, "numpy")
+        >>> good = ArrayHandle("dlpack", "arena", "k1", 1, 0, 16, 1, "cpu", "<f8", (2,), (8,), 0)
         >>> check_extent(good, 8, 4096)
     """
     if handle.offset < 0 or handle.nbytes < 0 or handle.offset + handle.nbytes > arena_bytes:
@@ -122,7 +235,8 @@ def check_extent(handle: ArrayHandle, itemsize: int, arena_bytes: int) -> None:
         raise ArrayError(message)
     if 0 in handle.shape:
         return
-    low, high = (handle.start + end for end in span(handle.shape, handle.strides, itemsize))
-    if low < 0 or high > handle.nbytes:
+    low, high = span(handle.shape, handle.strides, itemsize)
+    if handle.start + low < 0 or handle.start + high > handle.nbytes:
+        low, high = handle.start + low, handle.start + high
         message = f"array handle's elements span bytes {low} to {high} of an extent of {handle.nbytes}"
         raise ArrayError(message)

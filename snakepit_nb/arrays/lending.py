@@ -24,7 +24,7 @@ class Lease:
     Attributes:
         nbytes: How much memory was lent.
         block: The block of this process's arena that holds it.
-        kept: The array that was lent as it lay.
+        kept: What keeps borrowed memory here while it is lent on.
         parcel: The id of the memory that was made for this loan alone.
         holder: Who has it; None while it is on its way.
         since_ns: When the loan began, on the machine's monotonic clock.
@@ -53,10 +53,11 @@ class Leases:
         0
     """
 
-    __slots__ = ("_leases", "_numbers")
+    __slots__ = ("_leases", "_numbers", "_on_blocks")
 
     def __init__(self) -> None:
         self._leases: dict[int, Lease] = {}
+        self._on_blocks: dict[Block, int] = {}
         # Numbers that no other process hands out either, so that a lease's number names it in events.
         self._numbers = count((secrets.randbits(31) << 32) + 1)
 
@@ -67,7 +68,18 @@ class Leases:
         """Note a new loan; its number."""
         number = next(self._numbers)
         self._leases[number] = lease
+        if lease.block is not None:
+            self._on_blocks[lease.block] = self._on_blocks.get(lease.block, 0) + 1
         return number
+
+    def on(self, block: Block) -> int:
+        """How many leases there are on a block of this process's arena."""
+        return self._on_blocks.get(block, 0)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes are lent out, those that are lent twice counted twice."""
+        return sum(lease.nbytes for lease in self._leases.copy().values())
 
     def hand(self, numbers: Iterable[int], holder: str) -> None:
         """Note who has these leases from now on; numbers of leases that ended are ignored."""
@@ -83,8 +95,15 @@ class Leases:
     def end(self, numbers: Iterable[int]) -> list[tuple[int, Lease]]:
         """Forget these leases; those that had not ended before."""
         popped = ((number, self._leases.pop(number, None)) for number in numbers)
-        return [(number, lease) for number, lease in popped if lease is not None]
+        ended = [(number, lease) for number, lease in popped if lease is not None]
+        for _, lease in ended:
+            if lease.block is not None:
+                left = self._on_blocks.pop(lease.block, 1) - 1
+                if left:
+                    self._on_blocks[lease.block] = left
+        return ended
 
     def drop_all(self) -> None:
         """Forget every lease."""
         self._leases.clear()
+        self._on_blocks.clear()

@@ -1,49 +1,64 @@
 """The loans of one process: arrays it exports to peers, arrays it imports from them, and the events of both.
 
 *Rule:* an exported block lives until its lease ends: the importer released it, or the importer died.
-
-*Rule:* one copy is one `fallback` event and no `export`; memory lent as it lies is one `export` and no
-`fallback`; every mapping of a handle is one `import`.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from snakepit_nb import events, telemetry
-from snakepit_nb.arrays import dtypes
-from snakepit_nb.arrays.arena import Arena, ArenaFull
-from snakepit_nb.arrays.borrowing import Borrower, Mode
-from snakepit_nb.arrays.handle import ArrayHandle
+from snakepit_nb import events
+from snakepit_nb.arrays import founding
+from snakepit_nb.arrays.arena import ArenaFull
+from snakepit_nb.arrays.arriving import arrive
+from snakepit_nb.arrays.borrowing import Borrower
+from snakepit_nb.arrays.handle import Mode, from_bytes
+from snakepit_nb.arrays.ledger import Ledger, name
 from snakepit_nb.arrays.lending import Lease, Leases
 from snakepit_nb.arrays.memory import bytes_at, file_of
+from snakepit_nb.arrays.shares import Shares
+from snakepit_nb.arrays.shipping import Shipment
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
+
+    from snakepit_nb.arrays.arena import Allocator, Block
+    from snakepit_nb.arrays.handle import ArrayHandle
+    from snakepit_nb.arrays.ledger import Role
 
 __all__ = ["Mode", "Placed", "Stats", "Store"]
-
-Role = Literal["kernel", "worker"]
-
-_OUT: Final[dict[str, str]] = {"kernel": "to_worker", "worker": "to_kernel"}
-_IN: Final[dict[str, str]] = {"kernel": "to_kernel", "worker": "to_worker"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a store has lent and copied so far, in numbers of arrays and in bytes."""
+    """What a store has lent and copied so far, in numbers of arrays and in bytes, and what is in use now.
+
+    Attributes:
+        shared: Arrays lent as they lay.
+        shared_bytes: Their bytes.
+        copied: Copies made.
+        copied_bytes: Their bytes.
+        leases: Loans that have not ended.
+        leased_bytes: Their bytes, those lent twice counted twice.
+        cached_bytes: Bytes of copies that are kept for the next loan.
+        live_bytes: Bytes of the arena that are in use.
+        warm_bytes: Bytes of the arena that are free and stay resident.
+        budget: How many bytes of the arena may be in use.
+    """
 
     shared: int
     shared_bytes: int
     copied: int
     copied_bytes: int
     leases: int
+    leased_bytes: int
+    cached_bytes: int
     live_bytes: int
+    warm_bytes: int
     budget: int
 
 
@@ -60,12 +75,15 @@ class Store:
 
     Args:
         role: Which side this process is on; it decides the `direction` of the events.
-        arena: Where copies for peers are made; None means that every array travels inside the message.
+        arena: Where copies for peers are made, and where arrays may be born; None means that every array
+            travels inside the message.
         inline_bytes: Arrays below this many bytes travel inside the message without an event.
         on_return: Called with the peer when leases begin to wait for it, in whatever thread drops an array.
         on_unknown: Called when a handle names an arena that is not attached, to attach what waits.
+        lacking: The reason that fallbacks tell where there is no arena.
 
     Example:
+        >>> from snakepit_nb.arrays.arena import Arena
         >>> store = Store("kernel", Arena(1 << 20), inline_bytes=0)
         >>> handle = store.export(np.arange(3.0))
         >>> handle.shape
@@ -75,32 +93,42 @@ class Store:
         >>> store.close()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are for some processes only, and named
         self,
         role: Role,
-        arena: Arena | None,
+        arena: Allocator | None,
         *,
         inline_bytes: int = 4096,
         on_return: Callable[[str], None] | None = None,
         on_unknown: Callable[[], None] | None = None,
+        lacking: str = "disabled",
     ) -> None:
-        self._role = role
         self.arena = arena
         self.inline_bytes = inline_bytes
-        self._leases = Leases()
-        self._borrower = Borrower(arena, on_return, on_unknown)
-        self._shared = self._shared_bytes = self._copied = self._copied_bytes = 0
+        self.lacking = lacking
+        self.ledger = Ledger(role)
+        self.leases = Leases()
+        self.borrower = Borrower(arena, on_return, on_unknown, heir=role == "kernel")
+        self.shares = Shares(arena) if arena is not None else None
 
     # Lending out
 
     def export(
-        self, array: np.ndarray, *, kind: str = "dlpack", request_id: int | None = None
+        self,
+        array: np.ndarray,
+        *,
+        kind: str = "dlpack",
+        mode: Mode = "copy_on_write",
+        request_id: int | None = None,
     ) -> ArrayHandle | None:
-        """Lend an array: as it lies in shared memory already, else as a copy in this process's arena.
+        """Lend one array: as it lies in shared memory already, else as a copy in this process's arena.
+
+        What belongs to one message is lent by one `Shipment`.
 
         Args:
             array: Any shape, any strides, any dtype.
             kind: `"dlpack"` for an array, `"arrow"` for a plain buffer.
+            mode: How the other side is to map it.
             request_id: The request that it belongs to, for the events.
 
         Returns:
@@ -111,57 +139,35 @@ class Store:
             >>> Store("kernel", None).export(np.zeros(3)) is None
             True
         """
-        nbytes = array.nbytes
-        if nbytes < self.inline_bytes or nbytes == 0:
+        shipment = Shipment(self, request_id=request_id, mode=mode)
+        item = shipment.add(array, kind=kind)
+        if item is None:
             return None
-        began = time.perf_counter()
-        facts = {"kind": kind, "direction": _OUT[self._role], "request_id": request_id}
-        descr = dtypes.describe(array.dtype)
-        lent = None if descr is None else self._lend_in_place(array, descr, kind)
-        if lent is not None:
-            self._shared += 1
-            self._shared_bytes += nbytes
-            facts |= {"handle_id": _name(lent.lease), "copied": False}
-            self._tell(events.ZERO_COPY_EXPORT, began, array, facts)
-            return lent
-        handle, reason = None, "disabled" if self.arena is None else "dtype"
-        if descr is not None and self.arena is not None:
+        sealed = shipment.seal([item])
+        return from_bytes(sealed.buffers)[0]
+
+    def allocate(self, nbytes: int) -> Block:
+        """A block of this process's arena; first shares that are kept make room where there is none.
+
+        Raises:
+            ArenaFull: the budget, or the address space, is used up by what is in use.
+
+        Example:
+            >>> from snakepit_nb.arrays.arena import Arena
+            >>> store = Store("kernel", Arena(1 << 20))
+            >>> store.allocate(10).offset
+            0
+            >>> store.close()
+        """
+        if self.arena is None:
+            message = "there is no arena here"
+            raise ArenaFull(message)
+        while True:
             try:
-                handle, reason = self._lend_copy(array, descr, kind, self.arena), "first_share"
+                return self.arena.allocate(nbytes)
             except ArenaFull:
-                reason = "capacity"
-        self._copied += 1
-        self._copied_bytes += nbytes
-        facts |= {"handle_id": _name(handle.lease) if handle else None, "copied": True, "reason": reason}
-        self._tell(events.ZERO_COPY_FALLBACK, began, array, facts)
-        return handle
-
-    def _lend_in_place(self, array: np.ndarray, descr: dtypes.Descr, kind: str) -> ArrayHandle | None:
-        """A handle on memory that was lent to this process, or None where the array does not lie in any."""
-        found = self._borrower.lent_at(array)
-        if found is None:
-            return None
-        origin, start = found
-        lease = self._leases.open(Lease(origin.nbytes, kept=array))
-        return origin._replace(
-            kind=kind, lease=lease, dtype=descr, shape=array.shape, strides=array.strides, start=start
-        )
-
-    def _lend_copy(self, array: np.ndarray, descr: dtypes.Descr, kind: str, arena: Arena) -> ArrayHandle:
-        block = arena.allocate(array.nbytes)
-        try:
-            raw = bytes_at(arena.address + block.offset, array.nbytes)
-            order: Literal["C", "F"] = "F" if array.flags.fnc else "C"
-            copy: np.ndarray = np.ndarray(array.shape, array.dtype, buffer=raw, order=order)
-            np.copyto(copy, array)
-        except BaseException:  # an interrupt comes here if anywhere: large copies take long
-            arena.free(block)
-            raise
-        lease = self._leases.open(Lease(block.nbytes, block))
-        return ArrayHandle(
-            kind, "arena", arena.id, block.generation, block.offset, array.nbytes, lease,
-            "cpu", descr, copy.shape, copy.strides, 0, "numpy",
-        )  # fmt: skip
+                if self.shares is None or not self.shares.drop_oldest():
+                    raise
 
     def put(self, data: bytes | memoryview) -> Placed:
         """Copy plain bytes for one reader: into the arena, or where that is full, into memory of their own.
@@ -182,20 +188,20 @@ class Store:
         arena, nbytes = self.arena, len(data)
         if arena is not None:
             try:
-                block = arena.allocate(nbytes)
+                block = self.allocate(nbytes)
             except ArenaFull:
                 pass
             else:
                 bytes_at(arena.address + block.offset, nbytes)[:] = np.frombuffer(data, np.uint8)
-                return Placed(arena.id, block.offset, self._leases.open(Lease(block.nbytes, block)))
+                return Placed(arena.id, block.offset, self.leases.open(Lease(block.nbytes, block)))
         try:
             fd = file_of(data)
         except OSError as error:
             message = f"a message of {nbytes} bytes finds no room in memory: {error.strerror}"
             raise ArrayError(message) from error
         lease = Lease(nbytes)
-        number = self._leases.open(lease)
-        lease.parcel = _name(number)
+        number = self.leases.open(lease)
+        lease.parcel = name(number)
         self.attach(lease.parcel, fd, nbytes)
         return Placed(lease.parcel, 0, number)
 
@@ -205,7 +211,7 @@ class Store:
         Example:
             >>> Store("kernel", None).hand([], "default-0")
         """
-        self._leases.hand(leases, holder)
+        self.leases.hand(leases, holder)
 
     def release(self, leases: Iterable[int]) -> None:
         """End leases: their importers are done with them. Unknown numbers, ended by a death, are ignored.
@@ -221,20 +227,15 @@ class Store:
         Example:
             >>> Store("kernel", None).forget("default-0")
         """
-        self._end(self._leases.held_by(holder), events.ZERO_COPY_LEAKED)
+        self._end(self.leases.held_by(holder), events.ZERO_COPY_LEAKED)
 
     def _end(self, leases: Iterable[int], event: tuple[str, ...]) -> None:
-        for number, lease in self._leases.end(leases):
+        for number, lease in self.leases.end(leases):
             if lease.block is not None and self.arena is not None:
                 self.arena.free(lease.block)
             if lease.parcel:
                 self.detach(lease.parcel)
-            age_ms = (time.monotonic_ns() - lease.since_ns) / 1e6
-            telemetry.execute(
-                event,
-                {"age_ms": age_ms, "bytes": lease.nbytes},
-                {"handle_id": _name(number), "device": "cpu"},
-            )
+            self.ledger.tell_end(event, number, lease)
 
     # Borrowing
 
@@ -246,11 +247,12 @@ class Store:
 
         Example:
             >>> import os
+            >>> from snakepit_nb.arrays.arena import Arena
             >>> arena, store = Arena(1 << 20), Store("kernel", None)
             >>> store.attach(arena.id, os.dup(arena.fd), arena.nbytes)
             >>> store.close(); arena.close()
         """
-        self._borrower.attach(arena_id, fd, nbytes)
+        self.borrower.attach(arena_id, fd, nbytes)
 
     def detach(self, arena_id: str) -> None:
         """Forget a peer's arena as soon as no array of it is left here.
@@ -259,25 +261,40 @@ class Store:
             >>> Store("kernel", None).detach("unknown")
         """
         if self.arena is None or arena_id != self.arena.id:
-            self._borrower.detach(arena_id)
+            self.borrower.detach(arena_id)
 
     def open_readonly(self, arena_id: str) -> tuple[int, int] | None:
         """A new descriptor of an arena, for reading alone, and its length; None for an arena not known here.
 
         A peer that maps it privately can still write to its own pages, and never to the owner's.
 
+        Raises:
+            OSError: this process has no descriptor left.
+
         Example:
             >>> Store("kernel", None).open_readonly("unknown") is None
             True
         """
-        return self._borrower.open_readonly(arena_id)
+        return self.borrower.open_readonly(arena_id)
+
+    def open_writable(self, arena_id: str) -> tuple[int, int] | None:
+        """The same for a peer that is to write to it in place.
+
+        Raises:
+            OSError: this process has no descriptor left.
+
+        Example:
+            >>> Store("kernel", None).open_writable("unknown") is None
+            True
+        """
+        return self.borrower.open_writable(arena_id)
 
     def import_(
         self,
         handle: ArrayHandle,
         *,
         peer: str,
-        mode: Mode = "copy_on_write",
+        mode: Mode | None = None,
         request_id: int | None = None,
     ) -> np.ndarray:
         """An array over lent memory; when it and its views are gone, the lease goes back to `peer`.
@@ -286,7 +303,7 @@ class Store:
             handle: What `export` gave, here or in a peer whose arena is attached.
             peer: Who exported it and gets the lease back.
             mode: `"copy_on_write"` (writable, the lender sees nothing of it), `"in_place"` (writable, both
-                see it), `"readonly"`.
+                see it), `"readonly"`; by default what the handle says.
             request_id: The request that it belongs to, for the events.
 
         Raises:
@@ -294,29 +311,32 @@ class Store:
                 back at once.
 
         Example:
+            >>> from snakepit_nb.arrays.arena import Arena
             >>> store = Store("worker", Arena(1 << 20), inline_bytes=0)
             >>> array = store.import_(store.export(np.ones(2)), peer="kernel")
             >>> array[0] = 5.0
             >>> store.close()
         """
-        began = time.perf_counter()
-        try:
-            dtype = dtypes.restore(handle.dtype)
-            raw = self._borrower.borrow(handle, dtype.itemsize, peer, mode)
-        except BaseException:
-            self.give_back(peer, handle.lease)
-            raise
-        try:
-            array: np.ndarray = np.ndarray(
-                handle.shape, dtype, buffer=raw, offset=handle.start, strides=handle.strides
-            )
-        except (ValueError, TypeError) as error:
-            message = f"array handle with shape {handle.shape}, strides {handle.strides} and {dtype}: {error}"
-            raise ArrayError(message) from error
-        facts = {"kind": handle.kind, "direction": _IN[self._role], "request_id": request_id}
-        facts |= {"handle_id": _name(handle.lease), "copied": False}
-        self._tell(events.ZERO_COPY_IMPORT, began, array, facts)
-        return array
+        return self.import_all([handle], peer=peer, mode=mode, request_id=request_id)[0]
+
+    def import_all(
+        self,
+        handles: Sequence[ArrayHandle],
+        *,
+        peer: str,
+        mode: Mode | None = None,
+        request_id: int | None = None,
+    ) -> list[np.ndarray]:
+        """The arrays of one message; those of one lease are views of one mapping.
+
+        Raises:
+            ArrayError: as for `import_`; all leases go back then.
+
+        Example:
+            >>> Store("worker", None).import_all([], peer="kernel")
+            []
+        """
+        return arrive(self.borrower, self.ledger, handles, peer=peer, mode=mode, request_id=request_id)
 
     def read(self, arena_id: str, offset: int, nbytes: int) -> bytes:
         """Copy plain bytes out of an arena (what its owner `put` there).
@@ -325,13 +345,14 @@ class Store:
             ArrayError: the arena is not known, or the bytes reach outside it.
 
         Example:
+            >>> from snakepit_nb.arrays.arena import Arena
             >>> store = Store("kernel", Arena(1 << 20))
             >>> placed = store.put(b"abc")
             >>> store.read(placed.arena, placed.offset, 3)
             b'abc'
             >>> store.close()
         """
-        return self._borrower.read(arena_id, offset, nbytes)
+        return self.borrower.read(arena_id, offset, nbytes)
 
     def give_back(self, peer: str, lease: int) -> None:
         """Note that a lease of `peer` is no longer used here; `take_returns` hands it out to be sent.
@@ -342,7 +363,7 @@ class Store:
             >>> store.take_returns("kernel")
             [7]
         """
-        self._borrower.give_back(peer, lease)
+        self.borrower.give_back(peer, lease)
 
     def take_returns(self, peer: str) -> list[int]:
         """The leases of `peer` that ended here since the last call.
@@ -351,7 +372,7 @@ class Store:
             >>> Store("worker", None).take_returns("kernel")
             []
         """
-        return self._borrower.take_returns(peer)
+        return self.borrower.take_returns(peer)
 
     def stats(self) -> Stats:
         """What was lent and copied so far, and what is out now.
@@ -360,14 +381,17 @@ class Store:
             >>> Store("kernel", None).stats().leases
             0
         """
-        arena = self.arena
+        arena, shares, ledger = self.arena, self.shares, self.ledger
         return Stats(
-            self._shared,
-            self._shared_bytes,
-            self._copied,
-            self._copied_bytes,
-            len(self._leases),
+            ledger.shared,
+            ledger.shared_bytes,
+            ledger.copied,
+            ledger.copied_bytes,
+            len(self.leases),
+            self.leases.nbytes,
+            shares.nbytes if shares else 0,
             arena.live_bytes if arena else 0,
+            founding.warm_bytes(arena),
             arena.budget if arena else 0,
         )
 
@@ -377,19 +401,5 @@ class Store:
         Example:
             >>> Store("kernel", None).close()
         """
-        self._leases.drop_all()
-        self._borrower.close()
-
-    def _tell(
-        self, event: tuple[str, ...], began: float, array: np.ndarray, facts: Mapping[str, object]
-    ) -> None:
-        metadata = {"device": "cpu", "dtype": str(array.dtype), "shape": list(array.shape), **facts}
-        if metadata["request_id"] is None:
-            del metadata["request_id"]
-        elapsed = (time.perf_counter() - began) * 1e3
-        telemetry.execute(event, {"duration_ms": elapsed, "bytes": array.nbytes}, metadata)
-
-
-def _name(lease: int) -> str:
-    """A lease's number as events, and peers, know it."""
-    return f"{lease:x}"
+        self.leases.drop_all()
+        self.borrower.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from snakepit_nb.magics.cell import run_cell
 from snakepit_nb.magics.display import show_error
 from snakepit_nb.magics.line import run_line
 from snakepit_nb.magics.routing import sink_for
-from snakepit_nb.pool import output
+from snakepit_nb.pool import loans, output
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -58,7 +59,16 @@ def load(shell: InteractiveShell) -> None:
     shows_errors = not shell.custom_exceptions
     if shows_errors:
         shell.set_custom_exc((RemoteError,), show_error)
+    # Arrays that the notebook makes from now on are there for workers already. Kernels may give each cell a
+    # context of its own, so it is said again before each.
+    loans.kernel_store()
+    loans.bear_here()
+    shell.events.register("pre_run_cell", _before_cell)
     _loaded[id(shell)] = _Loaded(sink, shows_errors)
+
+
+def _before_cell(*_: object) -> None:
+    loans.bear_here()
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -66,6 +76,9 @@ def unload(shell: InteractiveShell) -> None:
     loaded = _loaded.pop(id(shell), None)
     if loaded is None:
         return
+    with contextlib.suppress(ValueError):  # somebody else took it away already
+        shell.events.unregister("pre_run_cell", _before_cell)
+    loans.bear_no_more()
     registry.shutdown()
     for kind in ("cell", "line"):
         shell.magics_manager.magics[kind].pop(_NAME, None)

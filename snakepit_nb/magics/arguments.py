@@ -26,13 +26,13 @@ from snakepit_nb.magics.lineparser import Join, Parser, split
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LineKind: TypeAlias = Literal["start", "stop", "status", "expression"]
+LineKind: TypeAlias = Literal["start", "stop", "status", "doctor", "expression"]
 
 _LATER_OPTIONS: Final = (
     "--map", "--all", "--session", "--readonly", "--copy", "--retry", "--gpu",
     "--progress", "--no-progress", "--engine",
 )  # fmt: skip
-_LATER_COMMANDS: Final = ("scale", "jobs", "cancel", "recycle", "dashboard", "metrics", "doctor", "config")
+_LATER_COMMANDS: Final = ("scale", "jobs", "cancel", "recycle", "dashboard", "metrics", "config")
 _POOL: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
@@ -301,6 +301,13 @@ def _status_parser() -> Parser:
     return parser
 
 
+@cache
+def _doctor_parser() -> Parser:
+    return Parser(
+        "%snakepit doctor", "Show what this machine gives, and what to do where something is missing."
+    )
+
+
 class _Command(NamedTuple):
     kind: LineKind
     parser: Callable[[], Parser]
@@ -310,6 +317,7 @@ _COMMANDS: Final = {
     "start": _Command("start", _start_parser),
     "stop": _Command("stop", _stop_parser),
     "status": _Command("status", _status_parser),
+    "doctor": _Command("doctor", _doctor_parser),
 }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from snakepit_nb.arrays.store import Mode
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.pool import Pool
 
@@ -141,11 +142,13 @@ class _Prepared:
         values = dict(self._captured.values)
         left: list[str] = []
         chosen = self._chosen
+        modes: dict[int, Mode] = {id(values[name]): "in_place" for name in chosen.inout}
         while True:
             try:
                 future = pool.request(
-                    self._cell, (values,), timeout=chosen.timeout, command=chosen.name or "cell", alone=True
-                )
+                    self._cell, (values,), timeout=chosen.timeout, command=chosen.name or "cell", alone=True,
+                    modes=modes,
+                )  # fmt: skip
             except CaptureError as error:
                 dropped = _blame(error, values, self._captured)
                 del values[dropped]
@@ -202,7 +205,9 @@ class _Prepared:
         for name in self._chosen.inout:
             here, there = namespace.get(name), values.get(name)
             if isinstance(here, np.ndarray) and isinstance(there, np.ndarray) and _alike(here, there):
-                np.copyto(here, there)
+                # An array that lies in shared memory was changed where it is.
+                if not _is_the_same(here, there):
+                    np.copyto(here, there)
                 del values[name]
         self._shell.push(values)
         for name in result.deleted:
@@ -225,6 +230,14 @@ def _a(noun: str) -> str:
 def _alike(here: np.ndarray, there: np.ndarray) -> bool:
     """Whether one can be written over the other; a cell that bound the name anew may have changed either."""
     return here.shape == there.shape and here.dtype == there.dtype
+
+
+def _is_the_same(here: np.ndarray, there: np.ndarray) -> bool:
+    """Whether both are one memory, seen in the same way."""
+    return bool(
+        here.strides == there.strides
+        and here.__array_interface__["data"][0] == there.__array_interface__["data"][0]
+    )
 
 
 def _check_inout(name: str, value: object) -> None:

@@ -208,7 +208,9 @@ class Status:
             text += (
                 f" · arrays to workers: {in_bytes(stats.shared_bytes)} shared,"
                 f" {in_bytes(stats.copied_bytes)} copied"
-                f" · {stats.leases} lent, {in_bytes(stats.live_bytes)} of {in_bytes(stats.budget)} in use"
+                f" · {stats.leases} lent ({in_bytes(stats.leased_bytes)}),"
+                f" {in_bytes(stats.cached_bytes)} cached,"
+                f" {in_bytes(stats.live_bytes)} of {in_bytes(stats.budget)} in use"
             )
         return text
 

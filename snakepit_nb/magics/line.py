@@ -13,6 +13,7 @@ from snakepit_nb.errors.types import PoolError
 from snakepit_nb.magics.arguments import LineCommand, LineKind, parse_line
 from snakepit_nb.magics.cell import evaluate
 from snakepit_nb.magics.display import Status
+from snakepit_nb.magics.doctor import Report, findings
 from snakepit_nb.pool import loans
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _act(command: LineCommand) -> object:
         else:
             registry.stop(command.pool)
         return None
+    if command.kind == "doctor":
+        return Report(findings())
     pools = registry.pools()
     if command.pool is not None:
         pools = [pool for pool in pools if pool.name == command.pool] or [registry.get_pool(command.pool)]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snakepit_nb.errors.types import CaptureError
 from snakepit_nb.wire import travel
-from snakepit_nb.wire.payload import Packed, apply, pack
+from snakepit_nb.wire.payload import Packed, apply, pack, pack_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from snakepit_nb.arrays.store import Store
+    from snakepit_nb.arrays.store import Mode, Store
 
 _KEPT: Final = 512
 _BY_NAME: Final = (types.FunctionType, types.BuiltinFunctionType, type)
@@ -53,11 +53,10 @@ def pack_function(function: Callable[..., object], store: Store) -> Function | N
         known = None
     if known is not None:
         return known
-    packed = _pack(function, store, "function", getattr(function, "__qualname__", type(function).__name__))
-    if packed.leases:
-        store.release(packed.leases)
+    data = _pack(function, store, "function", getattr(function, "__qualname__", type(function).__name__))
+    if data is None:
         return None
-    made = Function(hashlib.blake2b(packed.data, digest_size=16).digest(), packed.data)
+    made = Function(hashlib.blake2b(data, digest_size=16).digest(), data)
     if _travels_by_name(function):
         if len(_by_name) >= _KEPT:
             _by_name.clear()
@@ -82,10 +81,16 @@ def _by_value() -> frozenset[str]:
     return frozenset(listed()) if listed else frozenset()
 
 
-def pack_arguments(
-    args: tuple[object, ...], kwargs: dict[str, object], store: Store, request_id: int
+def pack_arguments(  # noqa: PLR0913 - what is rarely said, by name
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    store: Store,
+    request_id: int,
+    *,
+    mode: Mode = "copy_on_write",
+    modes: Mapping[int, Mode] | None = None,
 ) -> Packed:
-    """Pack the arguments of one call.
+    """Pack the arguments of one call; `mode` and `modes` are those of `payload.prepare`.
 
     Raises:
         CaptureError: one of them cannot travel; the message says which, and what inside it.
@@ -98,7 +103,7 @@ def pack_arguments(
     if not args and not kwargs:
         return _EMPTY
     try:
-        return pack((args, kwargs), store, request_id=request_id)
+        return pack((args, kwargs), store, request_id=request_id, mode=mode, modes=modes or {})
     except RecursionError:
         raise
     except Exception as refused:
@@ -114,9 +119,9 @@ def pack_arguments(
         ) from refused
 
 
-def _pack(value: object, store: Store, what: str, name: str) -> Packed:
+def _pack(value: object, store: Store, what: str, name: str) -> bytes | None:
     try:
-        return pack(value, store)
+        return pack_alone(value, store)
     except Exception as refused:
         found = travel.obstacle(value, name)
         path = found.path if found else name

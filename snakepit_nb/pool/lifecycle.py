@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snakepit_nb.arrays.handle import plain
 from snakepit_nb.pool import loans
 from snakepit_nb.pool.process import WorkerProcess
 from snakepit_nb.pool.state import Phase
@@ -174,7 +175,7 @@ class Lifecycle:
     def _holds(self, worker: WorkerProcess, arena: str) -> bool:
         """Whether a request in a worker's hands names an arena: it may not have looked at it yet."""
         return any(
-            handle.arena == arena
+            plain(handle.arena) == arena
             for each in self._office.requests.values()
             if each.worker_id == worker.worker_id and each.arguments.buffers
             for handle in handles_of(each.arguments.buffers)

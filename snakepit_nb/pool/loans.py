@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import options
-from snakepit_nb.arrays import arena
+from snakepit_nb.arrays import founding
 from snakepit_nb.arrays.store import Store
 
 if TYPE_CHECKING:
@@ -30,9 +30,32 @@ def kernel_store() -> Store:
         return _store
     with _lock:
         if _store is None:
+            found, lacking = founding.from_options()
             inline = options.current().inline_bytes
-            _store = Store("kernel", arena.from_options(), inline_bytes=inline, on_return=_returned)
+            _store = Store("kernel", found, inline_bytes=inline, on_return=_returned, lacking=lacking)
+            founding.bear_here(found)
         return _store
+
+
+def bear_here() -> None:
+    """Let NumPy make large arrays in the kernel's arena, in this context; nothing where there is none yet.
+
+    A context is a thread's, an asyncio task's, or with some kernels a cell's; so this is called again.
+
+    Example:
+        >>> bear_here()
+    """
+    if _store is not None:
+        founding.bear_here(_store.arena)
+
+
+def bear_no_more() -> None:
+    """Let NumPy make its arrays in its own way again, in this context; those that are there stay.
+
+    Example:
+        >>> bear_no_more()
+    """
+    founding.bear_no_more()
 
 
 def watch(peer: str, call: Callable[[], None]) -> None:

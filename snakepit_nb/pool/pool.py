@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from snakepit_nb import options
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.errors.types import PoolError
-from snakepit_nb.pool import output
+from snakepit_nb.pool import loans, output
 from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
 from snakepit_nb.pool.future import PoolFuture
 from snakepit_nb.pool.process import nesting
@@ -25,8 +25,9 @@ from snakepit_nb.pool.supervisor import Supervisor
 from snakepit_nb.wire.payload import run_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from snakepit_nb.arrays.store import Mode
     from snakepit_nb.pool.functions import Function
     from snakepit_nb.pool.lifecycle import WorkerFacts
     from snakepit_nb.wire.payload import Packed
@@ -131,6 +132,7 @@ class Pool(concurrent.futures.Executor):
         timeout: float | None = None,
         command: str | None = None,
         alone: bool = False,
+        modes: Mapping[int, Mode] | None = None,
     ) -> PoolFuture[T]:
         """Like `submit`, for callers who want to say more.
 
@@ -141,6 +143,9 @@ class Pool(concurrent.futures.Executor):
             timeout: Seconds from now after which the request ends with `RequestTimeout`, its worker killed.
             command: What the request is called in events and errors; by default the function's name.
             alone: Let no other request wait in this one's worker: it can then be interrupted by itself.
+            modes: How the worker is to map some arrays among the arguments, by their `id`: `"in_place"`
+                shares one writable where it lies in shared memory (elsewhere a copy of it), `"readonly"`
+                makes a write an error; the others are copy-on-write.
 
         Raises:
             ValueError: `timeout` is not a number of seconds above zero.
@@ -154,7 +159,7 @@ class Pool(concurrent.futures.Executor):
             supervisor.check_open()
         number = next_number()
         store = self._supervisor.store
-        function, arguments = _packed(fn, tuple(args), kwargs or {}, store, number)
+        function, arguments = _packed(fn, tuple(args), kwargs or {}, store, number, modes)
         name = command or getattr(fn, "__name__", None) or type(fn).__name__
         future: PoolFuture[T] = PoolFuture(supervisor, number, name)
         request = Request(
@@ -221,6 +226,7 @@ class Pool(concurrent.futures.Executor):
             TimeoutError: they are not all there after `timeout` seconds.
         """
         self._supervisor.start()
+        loans.bear_here()
         if not wait or self._supervisor.reactor.here:
             return self
         if not self._supervisor.lifecycle.wait_ready(timeout):
@@ -324,17 +330,18 @@ def _first_request(initializer: Callable[..., object], initargs: tuple[object, .
     )  # fmt: skip
 
 
-def _packed(
+def _packed(  # noqa: PLR0913, PLR0917 - the facts of one call
     fn: Callable[..., object],
     args: tuple[object, ...],
     kwargs: dict[str, object],
     store: Store,
     number: int,
+    modes: Mapping[int, Mode] | None = None,
 ) -> tuple[Function, Packed]:
     function = pack_function(fn, store)
     if function is None:
-        return APPLY, pack_arguments((fn, args, kwargs), {}, store, number)
-    return function, pack_arguments(args, kwargs, store, number)
+        return APPLY, pack_arguments((fn, args, kwargs), {}, store, number, modes=modes)
+    return function, pack_arguments(args, kwargs, store, number, modes=modes)
 
 
 class _Nobody:

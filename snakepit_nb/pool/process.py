@@ -19,7 +19,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import options
-from snakepit_nb.errors.types import PoolError
+from snakepit_nb.arrays import native
+from snakepit_nb.arrays.handle import plain, writable_view
+from snakepit_nb.errors.types import ArrayError, PoolError
 from snakepit_nb.wire import channel
 from snakepit_nb.wire.channel import Channel
 from snakepit_nb.wire.kept import Kept
@@ -75,6 +77,7 @@ class Nursery:
                 stderr=words,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
+                env={**os.environ, **native.preload_environment()},
             )
             theirs.close()
             reply = self._reply(options.current().start_timeout)
@@ -269,10 +272,20 @@ class WorkerProcess:
             self.introduce(store, store.arena.id)
 
     def introduce(self, store: Store, arena: str) -> None:
-        """See that the worker can map an arena, for reading: what it writes stays its own."""
-        if arena == self.arena or self.lane.knows(arena):
+        """See that the worker can map an arena: for reading, as what it writes stays its own, or in place.
+
+        Raises:
+            ArrayError: no descriptor is left to hand it over by.
+            OSError: the worker is gone, or does not read its lane.
+        """
+        if self.lane.knows(arena) or plain(arena) == self.arena:
             return
-        found = store.open_readonly(arena)
+        in_place = arena != plain(arena)
+        try:
+            found = store.open_writable(plain(arena)) if in_place else store.open_readonly(arena)
+        except OSError as error:
+            text = f"an array cannot be shared with a worker, no descriptor is left: {error.strerror}"
+            raise ArrayError(text) from error
         if found is not None:
             fd, nbytes = found
             try:
@@ -284,6 +297,7 @@ class WorkerProcess:
         """Tell the worker that an arena is gone, if it can be told."""
         with contextlib.suppress(OSError):
             self.lane.dismiss(arena)
+            self.lane.dismiss(writable_view(arena))
 
     def nudge(self, packet: bytes) -> None:
         """Wake whoever waits for this worker's packets."""

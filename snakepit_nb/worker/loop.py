@@ -20,7 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from snakepit_nb import events, options, telemetry
-from snakepit_nb.arrays import arena
+from snakepit_nb.arrays import founding
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.errors import pack_exception
 from snakepit_nb.errors.types import ArrayError, CaptureError, ProtocolError
@@ -28,7 +28,7 @@ from snakepit_nb.wire import codec, messages, travel
 from snakepit_nb.wire.channel import Channel
 from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
-from snakepit_nb.wire.payload import Packed, pack, unpack
+from snakepit_nb.wire.payload import Packed, Prepared, prepare, unpack
 from snakepit_nb.worker import namespace, shell
 from snakepit_nb.worker.streams import LiveStreams
 
@@ -54,11 +54,15 @@ class Worker:
         self._lane = DescriptorLane(lane)
         chosen = options.current()
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
+        found, lacking = founding.from_options()
+        founding.bear_here(found)
+        founding.bear_everywhere(found)
         self._store = Store(
             "worker",
-            arena.from_options(),
+            found,
             inline_bytes=chosen.inline_bytes,
             on_unknown=lambda: self._lane.update(self._store),
+            lacking=lacking,
         )
         self._channel = Channel(sock, self._store, KERNEL, self._lane)
         self._channel.peer_arena = str(spec["arena"])
@@ -86,6 +90,8 @@ class Worker:
         signal.signal(signal.SIGINT, self._interrupted)
         os.register_at_fork(after_in_child=self._abandon)
         channel = self._channel
+        # A call that never lets go of Python's lock would not notice by itself that the kernel is gone.
+        founding.watch(channel.sock.fileno(), EXIT_CHANNEL_LOST)
         while True:
             found = channel.spin(self._spin_ns)
             if found is None:
@@ -125,19 +131,19 @@ class Worker:
         if self._forked:
             _leave(error)
         ended = time.monotonic_ns()
-        if error is None:
-            answer = codec.encode_value(request_id, started, ended, packed.data, packed.buffers)
-        else:
+        answer = b""
+        if error is not None:
             answer = codec.encode(messages.Error(request_id, started, ended, _told(error)))
             error = None
         if call.key not in self._kept:
             self._functions.pop(call.key, None)
         if namespace.left_over():
             namespace.release()
+        if not answer:
+            # Only now is it seen which memory nobody here holds any more.
+            answer = self._seal(packed, request_id, started, ended)
         if self._streams is not None:
             self._streams.flush()
-        if packed.leases:
-            self._store.hand(packed.leases, KERNEL)
         before = self._before_answer(request_id)
         try:
             self._channel.send(before + answer if before else answer, wait=True)
@@ -145,7 +151,17 @@ class Worker:
             failure = messages.Error(request_id, started, ended, pack_exception(full))
             self._channel.send(codec.encode(failure), wait=True)
 
-    def _outcome(self, call: messages.Call) -> tuple[Packed, BaseException | None]:
+    def _seal(self, packed: Packed | Prepared, request_id: int, started: int, ended: int) -> bytes:
+        """The answer to a call that returned; its memory is lent."""
+        try:
+            if isinstance(packed, Prepared):
+                packed = packed.seal(moving=True)
+                self._store.hand(packed.leases, KERNEL)
+        except Exception as failed:  # noqa: BLE001 - there is no memory left, say; the worker lives on
+            return codec.encode(messages.Error(request_id, started, ended, pack_exception(failed)))
+        return codec.encode_value(request_id, started, ended, packed.data, packed.buffers)
+
+    def _outcome(self, call: messages.Call) -> tuple[Packed | Prepared, BaseException | None]:
         """Run a call: its packed value, or what it raised."""
         try:
             # The interrupt handler raises while `_running` is set, also between any two steps of this block.
@@ -179,13 +195,13 @@ class Worker:
         del given
         return run(*args, **kwargs)
 
-    def _pack(self, value: object) -> Packed:
+    def _pack(self, value: object) -> Packed | Prepared:
         try:
-            return pack(value, self._store, request_id=self._request_id)
+            return prepare(value, self._store, request_id=self._request_id)
         except Exception as refused:  # noqa: BLE001 - a user's __reduce__ may raise anything
             shed = getattr(value, "shed", None)
             if shed is not None:
-                return pack(shed(travel.refusal), self._store, request_id=self._request_id)
+                return prepare(shed(travel.refusal), self._store, request_id=self._request_id)
             found = travel.obstacle(value, "result")
             path = found.path if found else "result"
             type_name = found.type_name if found else type(value).__name__

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from snakepit_nb import options
 from snakepit_nb.arrays import arena as arenas
-from snakepit_nb.arrays import memory
+from snakepit_nb.arrays import founding, memory, native
 from snakepit_nb.arrays.arena import Arena, ArenaFull, Block
 from snakepit_nb.arrays.memory import PAGE, bytes_at
 from snakepit_nb.errors.types import ArrayError
@@ -270,9 +270,9 @@ def test_a_peer_cannot_shrink_the_memory_under_our_arrays() -> None:
 
 def test_options_can_switch_the_arena_off_and_bound_it() -> None:
     with options.override(arena=False):
-        assert arenas.from_options() is None
-    with options.override(arena_bytes=1 << 20, arena_budget=1e-12):
-        arena = arenas.from_options()
+        assert founding.from_options() == (None, "disabled")
+    with options.override(arena=True, arena_bytes=1 << 20, arena_budget=1e-12):
+        arena = founding.from_options().arena
     assert arena is not None
     assert arena.nbytes == 1 << 20
     with pytest.raises(ArenaFull):
@@ -284,7 +284,9 @@ def test_where_the_system_has_no_shared_memory_there_is_no_arena(monkeypatch: py
     def none_here(nbytes: int) -> memory.MemoryFile:
         raise OSError(28, "No space left on device", nbytes)
 
-    monkeypatch.setattr(arenas, "memory_file", none_here)
-    assert arenas.from_options() is None
+    for room in (arenas, native):
+        monkeypatch.setattr(room, "memory_file", none_here)
+    with options.override(arena=True):
+        assert founding.from_options() == (None, "platform")
     with pytest.raises(ArrayError, match="no shared memory on this machine"):
         Arena(1 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from snakepit_nb.arrays import dtypes
-from snakepit_nb.arrays.handle import ArrayHandle, check_extent, from_fields, span
+from snakepit_nb.arrays.handle import ArrayHandle, Mode, check_extent, from_bytes, span, to_bytes
 from snakepit_nb.errors.types import ArrayError
 
-GOOD = ArrayHandle("dlpack", "arena", "k1", 1, 0, 48, 7, "cpu", "<f8", (2, 3), (24, 8), 0, "numpy")
+GOOD = ArrayHandle("dlpack", "arena", "k1", 1, 0, 48, 7, "cpu", "<f8", (2, 3), (24, 8), 0)
+INLINE = GOOD._replace(memory="inline", arena="", nbytes=3, content=b"abc", dtype=[["a", "|u1"]])
+NUMBERS = st.integers(0, 2**64 - 1)
+SIGNED = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=9)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -23,30 +27,54 @@ json_values = st.recursive(
 )
 
 
-def test_a_handle_survives_json() -> None:
-    assert from_fields(json.loads(json.dumps(GOOD))) == GOOD
+@given(
+    st.lists(
+        st.builds(
+            lambda numbers, axes, start, mode, writable, name: GOOD._replace(
+                generation=numbers[0], offset=numbers[1], nbytes=numbers[2], lease=numbers[3],
+                shape=tuple(axes), strides=tuple(reversed(axes)), start=start, mode=mode, writable=writable,
+                arena=name,
+            ),
+            st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+            SIGNED,
+            st.integers(-(2**63), 2**63 - 1),
+            st.sampled_from(get_args(Mode)),
+            st.booleans(),
+            st.text(st.characters(exclude_characters="\0", codec="utf-8")),
+        )
+        | st.just(INLINE)
+    )
+)  # fmt: skip
+def test_handles_survive_being_bytes(handles: list[ArrayHandle]) -> None:
+    assert from_bytes(b"".join(map(to_bytes, handles))) == handles
 
 
-@pytest.mark.parametrize("field", ArrayHandle._fields)
-def test_a_field_of_the_wrong_type_is_refused_by_its_name(field: str) -> None:
-    fields = [None if name == field else value for name, value in GOOD._asdict().items()]
-    with pytest.raises(ArrayError, match=field):
-        from_fields(fields)
-
-
-@pytest.mark.parametrize("fields", [[], list(GOOD)[:-1], [*GOOD, 1]])
-def test_a_missing_or_surplus_field_is_refused(fields: list[object]) -> None:
-    with pytest.raises(ArrayError, match=r"13 fields, got \d+"):
-        from_fields(fields)
-
-
-@given(st.lists(json_values, min_size=13, max_size=13))
-def test_garbage_in_the_fields_only_ever_gives_array_error(fields: list[object]) -> None:
+@given(st.binary(max_size=200))
+def test_garbage_for_handles_only_ever_gives_array_error(data: bytes) -> None:
     try:
-        from_fields(fields)
+        from_bytes(data)
     except ArrayError:
         return
-    assert all(type(fields[index]) is int for index in (3, 4, 5, 6, 11))
+    assert not data
+
+
+@given(st.data())
+def test_handles_with_bytes_changed_or_missing_are_refused_or_whole(data: st.DataObject) -> None:
+    raw = bytearray(to_bytes(GOOD) + to_bytes(INLINE))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    try:
+        found = from_bytes(cut)
+    except ArrayError:
+        return
+    assert all(len(each.shape) == len(each.strides) and each.mode in get_args(Mode) for each in found)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 48, 80, 100])
+def test_handles_that_end_too_early_are_refused(cut: int) -> None:
+    with pytest.raises(ArrayError, match="no whole array handle at byte 0"):
+        from_bytes(to_bytes(INLINE)[:-1][:cut] if cut < 100 else to_bytes(INLINE)[:-1])
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_an_array_arrives_as_it_was(
     np.testing.assert_array_equal(there, array, strict=True)
     assert there.dtype == array.dtype
     assert there.flags.f_contiguous == array.flags.f_contiguous or not array.flags.forc
-    assert there.flags.writeable == (mode != "readonly")
+    # Rows that are one memory cannot be written to apart, there as here.
+    assert there.flags.writeable == (mode != "readonly" and 0 not in there.strides)
 
 
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS.keys())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snakepit_nb.arrays import borrowing, memory
+from snakepit_nb.arrays import attached, memory
 from snakepit_nb.arrays import store as stores
 from snakepit_nb.arrays.arena import Arena
 from snakepit_nb.arrays.store import Store
@@ -176,13 +176,13 @@ def test_memory_that_was_unmapped_is_not_taken_for_lent_when_its_address_is_used
     kernel, worker = pair
     there = worker.import_(lend(kernel, np.ones(1 << 18), WORKER), peer=KERNEL, mode="readonly")
     address = there.__array_interface__["data"][0]
-    index = worker._borrower._places
+    index = worker.borrower._places
     assert [start for start, _, _ in index] == [address]
     lent = index[0][2]()
     assert lent is not None
-    with worker._borrower._books.lock:
+    with worker.borrower._books.lock:
         del there, lent
-        assert worker._borrower.lent_at(np.empty(1)) is None
+        assert worker.borrower.lent_at(address, 8) is None
         assert len(index) == 1
         assert index[0][2]() is None
     settle(kernel, worker)
@@ -192,12 +192,13 @@ def test_memory_that_was_unmapped_is_not_taken_for_lent_when_its_address_is_used
 def test_a_loan_that_a_finaliser_is_ending_is_not_lent_on(pair: tuple[Store, Store]) -> None:
     kernel, worker = pair
     here = kernel.import_(lend(worker, np.ones(1000), KERNEL), peer=WORKER, mode="in_place")
-    lent = kernel._borrower._places[0][2]()
+    lent = kernel.borrower._places[0][2]()
     assert lent is not None
-    assert kernel._borrower.lent_at(here) is not None
-    with kernel._borrower._books.lock:
+    address = lent.address
+    assert kernel.borrower.lent_at(address, here.nbytes) is lent
+    with kernel.borrower._books.lock:
         lent.__del__()
-        assert kernel._borrower.lent_at(here) is None
+        assert kernel.borrower.lent_at(address, here.nbytes) is None
 
 
 def test_each_mapping_is_one_import_with_the_lease_that_the_lender_told(pair: tuple[Store, Store]) -> None:
@@ -278,7 +279,7 @@ def test_where_a_whole_arena_cannot_be_mapped_one_array_still_can(
             raise ArrayError(message)
         return real(fd, offset, nbytes, writable=writable, private=private)
 
-    monkeypatch.setattr(borrowing, "map_memory", short_of_space)
+    monkeypatch.setattr(attached, "map_memory", short_of_space)
     handle = lend(worker, np.zeros(1000), KERNEL)
     here = kernel.import_(handle, peer=WORKER, mode="in_place")
     here[0] = 1

@@ -84,7 +84,7 @@ def test_an_arena_is_introduced_once_and_the_descriptor_closed_behind_exec(
         ours.introduce(arena.id, arena.fd, arena.nbytes)
     theirs.update(store)
     assert descriptors() == before + 1
-    received = store._borrower._attached[arena.id].fd
+    received = store.borrower._attached[arena.id].fd
     assert not os.get_inheritable(received)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pickle
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from snakepit_nb.arrays.handle import to_bytes
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.errors.types import ArrayError, ProtocolError
-from snakepit_nb.wire import payload
+from snakepit_nb.wire import packing, payload
 from snakepit_nb.wire.payload import Packed, decline, handles_of, pack, unpack
 from tests.stores import KERNEL, WORKER, checked_events, settle, two_stores
 
@@ -314,9 +314,9 @@ def test_what_raises_while_it_is_rebuilt_gives_its_leases_back(pair: tuple[Store
 
 def test_a_handle_that_does_not_fit_gives_all_leases_of_its_message_back(pair: tuple[Store, Store]) -> None:
     packed = pack([BIG, BIG + 1, BIG + 2], pair[0])
-    fields = json.loads(packed.buffers)
-    fields[1][2] = "elsewhere"
-    broken = packed._replace(buffers=json.dumps(fields).encode())
+    handles = handles_of(packed.buffers)
+    handles[1] = handles[1]._replace(arena="elsewhere")
+    broken = packed._replace(buffers=b"".join(map(to_bytes, handles)))
     with pytest.raises(ArrayError, match="elsewhere"):
         unpack(broken, pair[1], peer=KERNEL)
     assert is_clean(pair)
@@ -335,6 +335,6 @@ def test_handles_that_cannot_be_read_are_a_protocol_error(buffers: bytes) -> Non
 
 
 def test_the_helpers_that_pickles_name_keep_their_names() -> None:
-    named = {payload.take, payload.apply, payload.run_chunk}
+    named = {packing.take, packing.rebuild, payload.apply, payload.run_chunk}
     assert all(pickle.loads(pickle.dumps(each)) is each for each in named)
     assert unpack(Packed(pickle.dumps(1), b"", ()), Store("kernel", None), peer=WORKER) == 1

@@ -1,0 +1,397 @@
+"""A shipment: all memory that one message lends, from the first look at it to its handles.
+
+*Rule:* what lies in one block is one loan, and its views stay views of one memory on the other side.
+
+*Rule:* what is lent as it lies and what is copied is decided when the message is sealed, not before: what the
+sender still holds, or has written to for itself, is copied. Only then is any of it told.
+
+*Rule:* a shipment that is closed without having been sealed leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from snakepit_nb.arrays import dtypes, pages
+from snakepit_nb.arrays.arena import ArenaFull
+from snakepit_nb.arrays.handle import ArrayHandle, again, plain, span, strongest, to_bytes, writable_view
+from snakepit_nb.arrays.lending import Lease
+from snakepit_nb.arrays.loan import Item, Loan, owner_of, read, strides_of_a_copy
+from snakepit_nb.arrays.memory import bytes_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from snakepit_nb.arrays.arena import Allocator, Block
+    from snakepit_nb.arrays.handle import Mode
+    from snakepit_nb.arrays.store import Store
+
+# Garbage in a circle holds arrays, too; from here on finding it is cheaper than the copy that it may save.
+_COLLECT_FROM: Final = 1 << 24
+_NO_MODES: Final[Mapping[int, Mode]] = {}
+
+
+class Sealed(NamedTuple):
+    """The handles of a message as bytes, and the leases that they stand for."""
+
+    buffers: bytes
+    leases: tuple[int, ...]
+
+
+class WouldLend(BaseException):
+    """Something that is packed has memory to be lent, and the shipment is to lend none.
+
+    Example:
+        >>> issubclass(WouldLend, Exception)
+        False
+    """
+
+
+class Shipment:
+    """What one message lends.
+
+    Args:
+        store: Whose memory it is.
+        request_id: The request that it belongs to, for the events.
+        mode: How the other side is to map what is lent.
+        modes: Other modes for some objects, by their `id`.
+        lending: Whether it may lend at all; if not, the first array that it would lend raises `WouldLend`.
+
+    Example:
+        >>> from snakepit_nb.arrays.arena import Arena
+        >>> from snakepit_nb.arrays.store import Store
+        >>> store = Store("kernel", Arena(1 << 20), inline_bytes=0)
+        >>> shipment = Shipment(store)
+        >>> item = shipment.add(np.arange(3.0))
+        >>> len(shipment.seal([item]).leases)
+        1
+        >>> store.close()
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        request_id: int | None = None,
+        mode: Mode = "copy_on_write",
+        modes: Mapping[int, Mode] = _NO_MODES,
+        lending: bool = True,
+    ) -> None:
+        self._store = store
+        self._lending = lending
+        self._request_id = request_id
+        self._mode = mode
+        self._modes = modes
+        self._loans: dict[object, Loan] = {}
+
+    def mode_of(self, obj: object) -> Mode:
+        """How the other side is to map this object's memory."""
+        return self._modes.get(id(obj), self._mode) if self._modes else self._mode
+
+    def reaches(self, array: np.ndarray) -> bool:
+        """Whether an array in one piece lies in shared memory, so that lending it costs no copy."""
+        return (
+            array.nbytes > 0 and self._loan_at(array.__array_interface__["data"][0], array.nbytes) is not None
+        )
+
+    # Taking in
+
+    def add(  # noqa: PLR0913 - the facts of one array, by name
+        self,
+        array: np.ndarray,
+        *,
+        kind: str = "dlpack",
+        mode: Mode | None = None,
+        dtype: str | None = None,
+        shape: tuple[int, ...] | None = None,
+        cached_by: object | None = None,
+    ) -> Item | None:
+        """Take an array in: as it lies in shared memory, or else a copy of it that does.
+
+        Args:
+            array: Any shape, any strides, any dtype.
+            kind: `"dlpack"` for an array, `"arrow"` for a plain buffer.
+            mode: How the other side is to map it; by default what the shipment says of this object.
+            dtype: What events call its dtype.
+            shape: What events call its shape.
+            cached_by: What owns this memory, which then never changes, and keeps a copy of it in use.
+
+        Returns:
+            What `seal` wants, or None where the array has to travel inside the message: it is small (no
+            event), or it cannot be shared (one `fallback` event says why).
+        """
+        nbytes = array.nbytes
+        store = self._store
+        small = nbytes < store.inline_bytes
+        if nbytes == 0 or (small and array.base is None):
+            return None
+        began = time.perf_counter()
+        flags = array.flags
+        address: int = array.__array_interface__["data"][0]
+        low, high = (0, nbytes) if flags.forc else span(array.shape, array.strides, array.itemsize)
+        descr = dtypes.describe(array.dtype)
+        loan = None if descr is None else self._loan_at(address + low, high - low)
+        if small and loan is None:
+            return None
+        if not self._lending and descr is not None and (loan is not None or store.arena is not None):
+            raise WouldLend
+        facts: dict[str, object] = {
+            "kind": kind,
+            "device": "cpu",
+            "direction": store.ledger.direction_out,
+            "dtype": dtypes.name(array.dtype) if dtype is None else dtype,
+            "shape": list(array.shape if shape is None else shape),
+        }
+        if self._request_id is not None:
+            facts["request_id"] = self._request_id
+        strides, reason = array.strides, "dtype"
+        if descr is not None and loan is None:
+            loan, reason = self._copy(array, address, cached_by)
+            if loan is not None and loan.keeps is array and not flags.forc:
+                strides, low, high = strides_of_a_copy(array), 0, nbytes
+        if descr is None or loan is None:
+            store.ledger.tell_copied(
+                nbytes, facts | {"reason": reason}, None, (time.perf_counter() - began) * 1e3
+            )
+            return None
+        if mode is None:
+            mode = self.mode_of(array)
+        start = address - loan.address
+        # The rows of a broadcast array are one memory there, too: it is writable only where it is so here.
+        writable = mode != "readonly" and (flags.writeable or 0 not in strides)
+        loan.modes.add(mode)
+        loan.low, loan.high = min(loan.low, start + low), max(loan.high, start + high)
+        loan.constant = loan.constant and cached_by is not None
+        loan.facts = loan.facts or facts
+        elapsed = (time.perf_counter() - began) * 1e3
+        return Item(loan, start, descr, array.shape, strides, writable, nbytes, facts, elapsed)
+
+    def _loan_at(self, start: int, nbytes: int) -> Loan | None:
+        """The loan of the shared memory that these bytes lie in; None where they lie in none."""
+        store = self._store
+        arena = store.arena
+        if arena is not None and 0 <= start - arena.address < arena.nbytes:
+            block = arena.find(start, nbytes)
+            if block is not None:
+                return self._loan_of(arena, block, arena.address + block.offset)
+        lent = store.borrower.lent_at(start, nbytes)
+        if lent is None:
+            return None
+        loan = self._loans.get(lent)
+        if loan is None:
+            loan = self._loans[lent] = Loan(lent.address, lent=lent)
+        return loan
+
+    def _loan_of(self, arena: Allocator, block: Block, address: int) -> Loan:
+        """The loan of a block that was held for it just now."""
+        loan = self._loans.get(block)
+        if loan is None:
+            loan = self._loans[block] = Loan(address, block)
+        else:
+            arena.free(block)
+        return loan
+
+    def _copy(self, array: np.ndarray, address: int, cached_by: object | None) -> tuple[Loan | None, str]:
+        """A loan of a copy, or why there is none."""
+        store = self._store
+        arena = store.arena
+        if arena is None:
+            return None, store.lacking
+        try:
+            if cached_by is not None and store.shares is not None:
+                block = store.shares.find(cached_by, address, array.nbytes)
+                if block is not None:
+                    return self._loan_of(arena, block, address), ""
+                loan = self._new(arena, array, address)
+                if loan.block is not None:
+                    store.shares.keep(cached_by, address, array.nbytes, loan.block)
+                return loan, ""
+            owner = owner_of(array)
+            known = None if owner is None else self._loans.get(id(owner))
+            if known is None and (owner is None or owner.nbytes > 2 * array.nbytes):
+                return self._new(arena, array, address), ""
+            # All of what this is a view of, so that another view of it finds itself in the same loan.
+            if known is None and owner is not None:
+                begin: int = owner.__array_interface__["data"][0]
+                known = self._loans[id(owner)] = self._new(arena, owner, begin)
+        except ArenaFull:
+            return None, "capacity"
+        return known, ""
+
+    def _new(self, arena: Allocator, original: np.ndarray, address: int) -> Loan:
+        block = self._store.allocate(original.nbytes)
+        try:
+            raw = bytes_at(arena.address + block.offset, original.nbytes)
+            copy: np.ndarray = np.ndarray(original.shape, original.dtype, raw, 0, strides_of_a_copy(original))
+            np.copyto(copy, original)
+        except BaseException:  # an interrupt comes here if anywhere: large copies take long
+            arena.free(block)
+            raise
+        loan = self._loans[block] = Loan(address, block)
+        loan.copied, loan.reason, loan.keeps = original.nbytes, "first_share", original
+        return loan
+
+    # Sending
+
+    def seal(self, items: Sequence[Item], *, moving: bool = False) -> Sealed:
+        """Decide, open the leases, and tell; what no item is of is let go.
+
+        Args:
+            items: What goes along, in order; some may be there more than once.
+            moving: Whether memory that nobody here holds any more becomes the other side's own; what
+                somebody holds goes as a copy then.
+        """
+        if not items:
+            self.close()
+            return Sealed(b"", ())
+        leases: dict[Loan, int] = {}
+        handles: list[bytes] = []
+        places: dict[int, int] = {}
+        try:
+            self._settle(items, moving=moving)
+            for item in items:
+                known = places.setdefault(id(item), len(handles))
+                handles.append(
+                    again(known) if known != len(handles) else to_bytes(self._handle(item, leases))
+                )
+        except BaseException:
+            _passed_on(leases)
+            self._store.release(leases.values())
+            self.close()
+            raise
+        _passed_on(leases)
+        self._tell(items, leases)
+        self.close()
+        return Sealed(b"".join(handles), tuple(leases.values()))
+
+    def _settle(self, items: Sequence[Item], *, moving: bool) -> None:
+        """Decide for each loan: as it lies, as a copy, or inside the message."""
+        inline = self._store.inline_bytes
+        large = {item.loan for item in items if item.nbytes >= inline or item.loan.copied}
+        for item in items:
+            item.loan.inline = item.loan not in large
+        collected = not moving
+        for loan in large:
+            if not self._is_kept(loan, moving=moving):
+                continue
+            if not collected and loan.block is not None and loan.high - loan.low >= _COLLECT_FROM:
+                gc.collect()
+                collected = True
+                if not self._is_kept(loan, moving=moving):
+                    continue
+            self._copy_out(loan)
+
+    def _is_kept(self, loan: Loan, *, moving: bool) -> bool:
+        """Whether this process may go on writing to a loan's memory, or wrote to it for itself."""
+        if loan.copied or loan.constant:
+            return False
+        lent = loan.lent
+        if lent is not None:
+            return lent.mode == "copy_on_write" and pages.written(
+                loan.address + loan.low, loan.high - loan.low
+            )
+        arena, block = self._store.arena, loan.block
+        if not moving or arena is None or block is None:
+            return False
+        # The other side's leases, this loan, and what is shared in place with the other side already.
+        known = self._store.leases.on(block) + 1 + self._store.borrower.has_in_place(block)
+        return arena.holders(block) > known
+
+    def _copy_out(self, loan: Loan) -> None:
+        """Copy what was asked for of a loan's memory, so that neither side sees the other's writes."""
+        store = self._store
+        arena = store.arena
+        nbytes = loan.high - loan.low
+        if arena is None:
+            loan.inline, loan.reason = True, store.lacking
+            return
+        try:
+            new = store.allocate(nbytes)
+        except ArenaFull:
+            loan.inline, loan.reason = True, "capacity"
+            return
+        try:
+            target = bytes_at(arena.address + new.offset, nbytes)
+            np.copyto(target, bytes_at(loan.address + loan.low, nbytes))
+        except BaseException:
+            arena.free(new)
+            raise
+        old, loan.block, loan.lent = loan.block, new, None
+        loan.copied, loan.reason, loan.shift = nbytes, "first_share", loan.low
+        if old is not None:
+            arena.free(old)
+
+    def _handle(self, item: Item, leases: dict[Loan, int]) -> ArrayHandle:
+        loan = item.loan
+        kind = str(item.facts["kind"])
+        if loan.inline:
+            array = read(item)
+            content = array.tobytes("A")
+            return ArrayHandle(
+                kind, "inline", "", 0, 0, len(content), 0, "cpu", item.descr,
+                item.shape, strides_of_a_copy(array), 0, "copy_on_write", item.writable, content,
+            )  # fmt: skip
+        store = self._store
+        arena, block, lent = store.arena, loan.block, loan.lent
+        if block is not None and arena is not None:
+            name, (offset, nbytes, generation) = arena.id, block
+        elif lent is not None:
+            origin = lent.handle
+            name, offset, nbytes, generation = (
+                plain(origin.arena), origin.offset, origin.nbytes, origin.generation
+            )  # fmt: skip
+        else:
+            message = "a loan of nothing"
+            raise AssertionError(message)
+        lease = leases.get(loan)
+        if lease is None:
+            lease = leases[loan] = store.leases.open(Lease(nbytes, block, lent))
+        mode = strongest(loan.modes)
+        if mode == "in_place":
+            name = writable_view(name)
+        return ArrayHandle(
+            kind, "arena", name, generation, offset, nbytes, lease, "cpu", item.descr,
+            item.shape, item.strides, item.start - loan.shift, mode, item.writable,
+        )  # fmt: skip
+
+    def _tell(self, items: Sequence[Item], leases: Mapping[Loan, int]) -> None:
+        """One event for each array that is lent as it lies, one for each copy, none for what is small."""
+        told: set[object] = set()
+        copied = {item.loan for item in items if item.loan.copied}
+        for item in items:
+            loan = item.loan
+            what = loan if loan in copied else id(item)
+            if what in told:
+                continue
+            told.add(what)
+            number = leases.get(loan)
+            if loan.reason:
+                nbytes = loan.copied or item.nbytes
+                self._store.ledger.tell_copied(
+                    nbytes, item.facts | {"reason": loan.reason}, number, item.elapsed_ms
+                )
+                loan.copied = 0
+            elif number is not None:
+                self._store.ledger.tell_shared(item.nbytes, item.facts, number, item.elapsed_ms)
+
+    def close(self) -> None:
+        """Let go of all that was not sealed; a copy that was made in vain is told, too. Idempotent."""
+        loans, self._loans = self._loans, {}
+        arena = self._store.arena
+        for loan in loans.values():
+            block, loan.block, loan.lent = loan.block, None, None
+            if block is not None and arena is not None:
+                arena.free(block)
+            if loan.copied:
+                self._store.ledger.tell_copied(loan.copied, loan.facts | {"reason": loan.reason}, None, 0.0)
+                loan.copied = 0
+
+
+def _passed_on(loans: Iterable[Loan]) -> None:
+    """What these loans hold is the business of their leases from now on."""
+    for loan in loans:
+        loan.block = loan.lent = None

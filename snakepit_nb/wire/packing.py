@@ -1,0 +1,276 @@
+"""One object on its way into a pickle: what is pickled how, and which memory goes beside it.
+
+*Rule:* plain pickle first; cloudpickle takes over when plain pickle cannot carry the object, or would name
+something of `__main__`, which exists in the kernel's process alone, or of a module registered with it.
+
+*Rule:* memory goes beside the pickle: an object whose memory is lent is pickled as a call with a stand-in,
+and the pickler's buffer callback puts the handle in the stand-in's place.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import sys
+import types
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+import numpy as np
+
+from snakepit_nb.arrays import doors, dtypes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snakepit_nb.arrays.doors import Door, Reduced
+    from snakepit_nb.arrays.loan import Item
+    from snakepit_nb.arrays.shipping import Shipment
+    from snakepit_nb.arrays.store import Mode
+
+_MAIN: Final = b"__main__"
+_NOWHERE: Final = "<dynamic-code>"
+
+
+def take(array: object) -> object:
+    """What a shared array's pickle calls with the array that was put in its place.
+
+    Example:
+        >>> take("anything")
+        'anything'
+    """
+    return array
+
+
+def rebuild(data: bytes, descr: dtypes.Descr, shape: tuple[int, ...], order: Literal["C", "F"]) -> np.ndarray:
+    """What the pickle of an array calls whose dtype NumPy's own pickling would change.
+
+    Example:
+        >>> rebuild(bytes(8), ">M8[s]", (1,), "C").dtype.str
+        '>M8[s]'
+    """
+    array: np.ndarray = np.ndarray(shape, dtypes.restore(descr), bytearray(data), order=order)
+    return array
+
+
+def filed_under(code: types.CodeType, filename: str) -> types.CodeType:
+    """What the pickle of a function that travels by value calls: its code says from which cell it is.
+
+    Example:
+        >>> filed_under(compile("1", "somewhere", "eval"), "<In [3]>").co_filename
+        '<In [3]>'
+    """
+    return code.replace(co_filename=filename)
+
+
+class Session:
+    """One object being packed; a second try with the other pickler reuses what the first took in.
+
+    Args:
+        shipment: Takes in the memory.
+        inline_bytes: Memory below this many bytes stays in the pickle.
+    """
+
+    def __init__(self, shipment: Shipment, inline_bytes: int) -> None:
+        self.shipment = shipment
+        self.inline_bytes = inline_bytes
+        self.items: list[Item] = []
+        # By identity, which is an object's own as long as it is kept here.
+        self.taken: dict[int, tuple[object, Item | None]] = {}
+        self.stand_ins: dict[int, tuple[pickle.PickleBuffer, Item | None]] = {}
+        self.places: dict[tuple[int, int], tuple[object, Item | None]] = {}
+        self.mode: Mode | None = None
+
+    def dump(self, obj: object) -> bytes:
+        """Pickle by the names of things."""
+        out = io.BytesIO()
+        pickler = pickle.Pickler(out, 5, buffer_callback=self.buffer)
+        pickler.dispatch_table = _Table(self)  # type: ignore[assignment]
+        pickler.dump(obj)
+        return out.getvalue()
+
+    def dump_by_value(self, obj: object) -> bytes:
+        """Pickle with cloudpickle, from the start."""
+        self.items.clear()
+        self.stand_ins.clear()
+        out = io.BytesIO()
+        _by_value_pickler()(out, self).dump(obj)
+        return out.getvalue()
+
+    # Arrays
+
+    def reduce(self, array: np.ndarray) -> Reduced:
+        """What is pickled in the place of an array."""
+        if array.nbytes < self.inline_bytes and array.base is None:
+            return _in_band(array)
+        known = self.taken.get(id(array))
+        item = self.shipment.add(array) if known is None else known[1]
+        if known is None:
+            self.taken[id(array)] = (array, item)
+        if item is None:
+            reduced = _in_band(array)
+            arguments = reduced[1]
+            for each in arguments if isinstance(arguments, tuple) else ():
+                if type(each) is pickle.PickleBuffer:
+                    self.stand_ins[id(each)] = (each, None)  # it goes in band
+            return reduced
+        return take, (self._stand_in(item),)
+
+    def _stand_in(self, item: Item) -> pickle.PickleBuffer:
+        made = pickle.PickleBuffer(bytearray())
+        self.stand_ins[id(made)] = (made, item)
+        return made
+
+    # Values of other libraries
+
+    def enter(self, door: Door, obj: object) -> Reduced:
+        """What is pickled in the place of an object that there is a door for."""
+        before, self.mode = self.mode, self.shipment.mode_of(obj)
+        try:
+            return door(obj, self)
+        finally:
+            self.mode = before
+
+    def lend(
+        self,
+        data: np.ndarray,
+        *,
+        kind: str = "dlpack",
+        dtype: str | None = None,
+        shape: tuple[int, ...] | None = None,
+        cached_by: object | None = None,
+    ) -> object:
+        """See `doors.Lender`."""
+        place = (_address(data), data.nbytes)
+        known = self.places.get(place)
+        if known is None:
+            item = self.shipment.add(
+                data, kind=kind, mode=self.mode, dtype=dtype, shape=shape, cached_by=cached_by
+            )
+            self.places[place] = (data, item)
+        else:
+            item = known[1]
+        if item is not None:
+            return self._stand_in(item)
+        made = pickle.PickleBuffer(data.data)
+        self.stand_ins[id(made)] = (made, None)
+        return made
+
+    def reaches(self, data: np.ndarray) -> bool:
+        """See `doors.Lender`."""
+        return self.shipment.reaches(data)
+
+    # Buffers
+
+    def buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        """The pickler's question about a buffer: True keeps it in the pickle."""
+        stand_in = self.stand_ins.get(id(buffer))
+        item = stand_in[1] if stand_in is not None else self._plain_buffer(buffer)
+        if item is None:
+            return True
+        self.items.append(item)
+        return False
+
+    def _plain_buffer(self, buffer: pickle.PickleBuffer) -> Item | None:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not in one piece
+            return None
+        if raw.nbytes < self.inline_bytes:
+            return None
+        view = np.frombuffer(raw, np.uint8)
+        place = (_address(view), view.nbytes)
+        known = self.places.get(place)
+        if known is None:
+            known = self.places[place] = (view, self.shipment.add(view, kind="arrow"))
+        return known[1]
+
+
+def _in_band(array: np.ndarray) -> Reduced:
+    # NumPy's own pickling gives dates back in this machine's byte order, whatever theirs was.
+    if not array.dtype.isnative:
+        descr = dtypes.describe(array.dtype)
+        if descr is not None:
+            order = "F" if array.flags.fnc else "C"
+            return rebuild, (array.tobytes(order), descr, array.shape, order)  # type: ignore[arg-type]
+    return array.__reduce_ex__(5)  # type: ignore[return-value]
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class _Table(dict[type, "Callable[[object], Reduced]"]):
+    """How one session takes things apart, by type: arrays, what `copyreg` knows, and what a door is for."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self[np.ndarray] = session.reduce  # type: ignore[assignment]
+        self._session = session
+
+    def __missing__(self, kind: type) -> Callable[[object], Reduced]:
+        registered = copyreg.dispatch_table.get(kind)
+        if registered is not None:
+            return registered  # type: ignore[return-value]
+        door = doors.find(kind)
+        if door is None:
+            raise KeyError(kind)
+        session = self._session
+        found: Callable[[object], Reduced] = lambda obj: session.enter(door, obj)  # noqa: E731 - kept for its type
+        self[kind] = found
+        return found
+
+
+@cache
+def _by_value_pickler() -> Callable[[io.BytesIO, Session], pickle.Pickler]:
+    import cloudpickle  # noqa: PLC0415 - only for what plain pickle cannot carry
+
+    class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+        # It answers for functions and classes in `reducer_override`, and a dispatch table would not be asked.
+        def __init__(self, out: io.BytesIO, session: Session) -> None:
+            super().__init__(out, 5, buffer_callback=session.buffer)
+            self._session = session
+
+        def reducer_override(self, obj: object) -> object:
+            kind = type(obj)
+            if kind is np.ndarray:
+                return self._session.reduce(obj)  # type: ignore[arg-type]
+            if kind is types.CodeType and obj.co_filename != _NOWHERE:  # type: ignore[attr-defined]
+                # cloudpickle leaves the name of the file out from 3.1.3 on; tracebacks want it.
+                code = cast("types.CodeType", obj)
+                return filed_under, (code.replace(co_filename=_NOWHERE), code.co_filename)
+            door = None if kind in copyreg.dispatch_table else doors.find(kind)
+            if door is not None:
+                return self._session.enter(door, obj)
+            return super().reducer_override(obj)
+
+    return ByValue
+
+
+def _registered_by_value() -> bool:
+    cloudpickle = sys.modules.get("cloudpickle.cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
+
+
+def dump(obj: object, session: Session) -> bytes:
+    """Pickle an object; what memory it has is in the session's `items` then, in order.
+
+    Raises:
+        Exception: whatever pickle and cloudpickle raise for an object that cannot travel.
+
+    Example:
+        >>> from snakepit_nb.arrays.shipping import Shipment
+        >>> from snakepit_nb.arrays.store import Store
+        >>> pickle.loads(dump([1], Session(Shipment(Store("kernel", None)), 0)))
+        [1]
+    """
+    if not _registered_by_value():
+        try:
+            data = session.dump(obj)
+        except Exception:  # noqa: BLE001 - a user's __reduce__ may raise anything; cloudpickle has the last word
+            data = _MAIN
+        if _MAIN not in data:
+            return data
+    return session.dump_by_value(obj)
