@@ -44,6 +44,10 @@ class Options:
     arena_warm_bytes: int = _option(
         256 * _MIB, "Freed arena memory, in bytes, kept for the next array instead of given back."
     )
+    move_tensors: bool = _option(
+        default=True,
+        sentence="Move torch tensors of the kernel to shared memory the first time that they go to a worker.",
+    )
     inline_bytes: int = _option(4096, "Arrays smaller than this many bytes travel inside the message.")
     spin_us: int = _option(
         100, "How long a waiting side polls before it sleeps, in microseconds (0 on one core)."

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakepit_nb.arrays import doors
+from snakepit_nb.arrays.arena import ArenaFull
 from snakepit_nb.arrays.memory import bytes_at
+from snakepit_nb.arrays.room import room_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,17 +56,21 @@ class FakeLender:
         arena: Memory that is lent as it lies.
         inline: Whether everything travels inside the message.
         writable: Whether what arrives may be written.
+        moves: Whether tensors may be moved to its arena.
+        notes: What doors note down.
     """
 
     arena: Arena | None = None
     inline: bool = False
     writable: bool = True
+    moves: bool = False
+    notes: dict[str, object] = field(default_factory=dict)
     loans: list[Loan] = field(default_factory=list)
     cached_by: list[object] = field(default_factory=list)
     arrived: list[np.ndarray] = field(default_factory=list)
     _standing: list[pickle.PickleBuffer] = field(default_factory=list)
 
-    def lend(
+    def lend(  # noqa: PLR0913 - as the protocol has it
         self,
         data: np.ndarray,
         *,
@@ -72,11 +78,12 @@ class FakeLender:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        moved: bool = False,
     ) -> object:
         """See `doors.Lender.lend`."""
         assert (data.ndim, data.dtype.name, data.flags.c_contiguous) == (1, "uint8", True)
         there = self.reaches(data)
-        self.loans.append(Loan(data.nbytes, kind, dtype, shape, not there))
+        self.loans.append(Loan(data.nbytes, kind, dtype, shape, moved or not there))
         self.cached_by.append(cached_by)
         if self.inline:
             return data.tobytes()
@@ -86,6 +93,13 @@ class FakeLender:
         standing = _Standing()
         self._standing.append(standing.buffer)
         return standing
+
+    def room(self, nbytes: int) -> np.ndarray | None:
+        """Memory of the arena to move something to."""
+        try:
+            return room_in(self.arena, nbytes) if self.arena else None
+        except ArenaFull:
+            return None
 
     def reaches(self, data: np.ndarray) -> bool:
         """Whether memory is lent as it lies."""
@@ -106,6 +120,7 @@ class FakeLender:
         pickler.dump(obj)
         arrived, self.arrived = self.arrived, []
         self._standing.clear()
+        self.notes.clear()
         return pickle.loads(out.getvalue(), buffers=iter(arrived))
 
 

@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 class Lender(Protocol):
     """Lends pieces of memory for one message."""
 
-    def lend(
+    @property
+    def moves(self) -> bool:
+        """Whether what lies elsewhere may be moved to shared memory for good."""
+        ...
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What doors note down for the rest of this message."""
+        ...
+
+    def room(self, nbytes: int) -> np.ndarray | None:
+        """Shared memory to move something to, as a `uint8` array; None where there is none."""
+        ...
+
+    def lend(  # noqa: PLR0913 - the facts of one piece of memory, by name
         self,
         data: np.ndarray,
         *,
@@ -30,6 +44,7 @@ class Lender(Protocol):
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        moved: bool = False,
     ) -> object:
         """Lend memory; what is returned has to stand in the door's answer, as often as it is wanted there.
 
@@ -43,6 +58,7 @@ class Lender(Protocol):
             shape: What events call the shape; by default that of `data`.
             cached_by: An object that can be weakly referenced and whose memory never changes. A copy that is
                 needed for the first loan is then kept for the next ones, for as long as the object lives.
+            moved: Whether it was moved to shared memory just now, which counts as a copy.
         """
         ...
 

@@ -40,9 +40,10 @@ class Ledger:
         80
     """
 
-    __slots__ = ("_direction_in", "copied", "copied_bytes", "direction_out", "shared", "shared_bytes")
+    __slots__ = ("_direction_in", "copied", "copied_bytes", "direction_out", "role", "shared", "shared_bytes")
 
     def __init__(self, role: Role) -> None:
+        self.role: Final = role
         self.direction_out = _OUT[role]
         self._direction_in = _IN[role]
         self.shared = self.shared_bytes = self.copied = self.copied_bytes = 0

@@ -273,12 +273,14 @@ def installed() -> bool:
 
 # malloc
 
+ARROW_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL"
+
 
 def preload_environment() -> dict[str, str]:
     """What the environment of a new process needs so that `interpose` can work there; {} where it cannot.
 
     Example:
-        >>> set(preload_environment()) <= {"LD_PRELOAD"}
+        >>> set(preload_environment()) <= {"LD_PRELOAD", "ARROW_DEFAULT_MEMORY_POOL"}
         True
     """
     if available() is not None or not INTERPOSE.exists() or platform.libc_ver()[0] != "glibc":
@@ -289,7 +291,9 @@ def preload_environment() -> dict[str, str]:
     before = os.environ.get("LD_PRELOAD", "")
     if any(word in before.lower() for word in _OTHER_ALLOCATORS):
         return {}
-    return {"LD_PRELOAD": f"{INTERPOSE}:{before}" if before else str(INTERPOSE)}
+    # Arrow brings allocators of its own along; its results are born shared where it takes the system's.
+    arrow = os.environ.get(ARROW_POOL, "system")
+    return {"LD_PRELOAD": f"{INTERPOSE}:{before}" if before else str(INTERPOSE), ARROW_POOL: arrow}
 
 
 def interpose(arena: NativeArena, threshold: int = THRESHOLD) -> bool:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from snakepit_nb import options
 from snakepit_nb.arrays import dtypes, pages
 from snakepit_nb.arrays.arena import ArenaFull
 from snakepit_nb.arrays.handle import ArrayHandle, again, plain, span, strongest, to_bytes, writable_view
 from snakepit_nb.arrays.lending import Lease
 from snakepit_nb.arrays.loan import Item, Loan, owner_of, read, strides_of_a_copy
 from snakepit_nb.arrays.memory import bytes_at
+from snakepit_nb.arrays.room import room_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +100,24 @@ class Shipment:
             array.nbytes > 0 and self._loan_at(array.__array_interface__["data"][0], array.nbytes) is not None
         )
 
+    @property
+    def moves(self) -> bool:
+        """Whether what lies in private memory may be moved to shared memory for good: the kernel's alone.
+
+        A worker's memory is shared from the start, or was lent to it.
+        """
+        return self._lending and self._store.ledger.role == "kernel" and options.current().move_tensors
+
+    def room(self, nbytes: int) -> np.ndarray | None:
+        """Shared memory to move something to, as a `uint8` array; None where there is none."""
+        arena = self._store.arena
+        if arena is None:
+            return None
+        try:
+            return room_in(arena, nbytes, self._store.allocate(nbytes))
+        except ArenaFull:
+            return None
+
     # Taking in
 
     def add(  # noqa: PLR0913 - the facts of one array, by name
@@ -109,6 +129,7 @@ class Shipment:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        moved: bool = False,
     ) -> Item | None:
         """Take an array in: as it lies in shared memory, or else a copy of it that does.
 
@@ -119,6 +140,7 @@ class Shipment:
             dtype: What events call its dtype.
             shape: What events call its shape.
             cached_by: What owns this memory, which then never changes, and keeps a copy of it in use.
+            moved: Whether it was copied to where it lies for this message.
 
         Returns:
             What `seal` wants, or None where the array has to travel inside the message: it is small (no
@@ -158,6 +180,8 @@ class Shipment:
                 nbytes, facts | {"reason": reason}, None, (time.perf_counter() - began) * 1e3
             )
             return None
+        if moved and not loan.copied:
+            loan.copied, loan.reason = nbytes, "first_share"
         if mode is None:
             mode = self.mode_of(array)
         start = address - loan.address

@@ -81,6 +81,7 @@ class Session:
         self.stand_ins: dict[int, tuple[pickle.PickleBuffer, Item | None]] = {}
         self.places: dict[tuple[int, int], tuple[object, Item | None]] = {}
         self.mode: Mode | None = None
+        self.notes: dict[str, object] = {}
 
     def dump(self, obj: object) -> bytes:
         """Pickle by the names of things."""
@@ -132,7 +133,7 @@ class Session:
         finally:
             self.mode = before
 
-    def lend(
+    def lend(  # noqa: PLR0913 - as the protocol has it
         self,
         data: np.ndarray,
         *,
@@ -140,13 +141,14 @@ class Session:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        moved: bool = False,
     ) -> object:
         """See `doors.Lender`."""
         place = (_address(data), data.nbytes)
         known = self.places.get(place)
         if known is None:
             item = self.shipment.add(
-                data, kind=kind, mode=self.mode, dtype=dtype, shape=shape, cached_by=cached_by
+                data, kind=kind, mode=self.mode, dtype=dtype, shape=shape, cached_by=cached_by, moved=moved
             )
             self.places[place] = (data, item)
         else:
@@ -160,6 +162,15 @@ class Session:
     def reaches(self, data: np.ndarray) -> bool:
         """See `doors.Lender`."""
         return self.shipment.reaches(data)
+
+    @property
+    def moves(self) -> bool:
+        """See `doors.Lender`."""
+        return self.shipment.moves
+
+    def room(self, nbytes: int) -> np.ndarray | None:
+        """See `doors.Lender`."""
+        return self.shipment.room(nbytes)
 
     # Buffers
 

@@ -36,6 +36,8 @@ _ONE_THREAD: Final = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+# Which allocator Arrow takes, as whoever started the nursery wants it.
+_ARROW: Final = ("ARROW_DEFAULT_MEMORY_POOL",)
 _PRELOAD: Final = ("numpy", "cloudpickle", "snakepit_nb.worker.loop", "snakepit_nb.worker.namespace")
 
 
@@ -192,8 +194,9 @@ def _preload(names: object) -> str | None:
 def _live(spec: Mapping[str, object], fds: Sequence[int]) -> int:
     environ = spec["environ"]
     if isinstance(environ, dict):
+        arrow = {name: os.environ[name] for name in _ARROW if name in os.environ}
         os.environ.clear()
-        os.environ.update(environ)
+        os.environ.update({**arrow, **environ})
         for name in _ONE_THREAD:
             os.environ.setdefault(name, "1")
     with contextlib.suppress(OSError):

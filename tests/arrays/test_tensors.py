@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snakepit_nb.arrays import tensors
+from snakepit_nb.arrays import moving
 from snakepit_nb.arrays.arena import Arena, ArenaFull
 from snakepit_nb.arrays.memory import bytes_at
 from snakepit_nb.errors.types import ArrayError
@@ -55,6 +55,20 @@ def bits(tensor: Any) -> bytes:
         plain = plain.resolve_conj().resolve_neg()
     copy = torch.empty(plain.shape, dtype=plain.dtype).copy_(plain)
     return bytes_at(copy.data_ptr(), copy.nbytes).tobytes()
+
+
+def in_arena(arena: Arena, tensor: Any) -> bool:
+    return FakeLender(arena).reaches(bytes_at(tensor.data_ptr(), tensor.nbytes))
+
+
+ONLOOKERS: dict[str, Callable[[Any], object]] = {
+    "an array of NumPy": lambda tensor: tensor.numpy(),
+    "an array that was there before": lambda tensor: tensor.set_(torch.from_numpy(np.ones(2000))),
+    "a consumer of DLPack": np.from_dlpack,
+    "a consumer of a view of it": lambda tensor: np.from_dlpack(tensor[3:]),
+    "a capsule": lambda tensor: tensor.__dlpack__(),
+    "a graph": lambda tensor: tensor.requires_grad_() ** 2,
+}
 
 
 # What arrives
@@ -239,7 +253,7 @@ def test_a_small_view_does_not_cost_a_large_tensor(lender: FakeLender) -> None:
 
 def test_a_small_view_of_what_is_shared_already_arrives_with_all_of_it(arena: Arena) -> None:
     rows = torch.arange(1 << 20).view(1024, 1024)
-    tensors.share(rows, arena)
+    moving.share(rows, arena)
     lender = FakeLender(arena)
     first, second = lender.travel([rows[3], rows])
     assert first.untyped_storage().data_ptr() == second.data_ptr() == rows.data_ptr()
@@ -328,31 +342,123 @@ def test_the_loan_ends_with_the_last_tensor_over_it(lender: FakeLender) -> None:
     assert loan() is None
 
 
-# Moving
+# Moving by itself
 
 
-def in_arena(arena: Arena, tensor: Any) -> bool:
-    return FakeLender(arena).reaches(bytes_at(tensor.data_ptr(), tensor.nbytes))
+@pytest.fixture
+def mover(arena: Arena) -> FakeLender:
+    return FakeLender(arena, moves=True)
+
+
+def copies(lender: FakeLender) -> list[int]:
+    """The bytes of the copies since the last call."""
+    loans, lender.loans = lender.loans, []
+    return [loan.nbytes for loan in loans if loan.copied]
+
+
+def test_an_ordinary_tensor_is_copied_once_and_lies_in_shared_memory_from_then_on(
+    arena: Arena, mover: FakeLender
+) -> None:
+    tensor = torch.arange(2000.0)
+    same(tensor, mover.travel(tensor))
+    assert copies(mover) == [8000]
+    assert in_arena(arena, tensor)
+    tensor[0] = -1
+    assert mover.travel(tensor)[0] == -1
+    assert copies(mover) == []
+
+
+def test_all_views_of_a_tensor_move_along_with_it(arena: Arena, mover: FakeLender) -> None:
+    tensor = torch.arange(2000.0)
+    rows, last = tensor.view(40, 50), tensor[-1:]
+    there = mover.travel({"rows": rows, "all": tensor})
+    assert copies(mover) == [8000]
+    assert in_arena(arena, rows)
+    last[0] = 7
+    assert rows[-1, -1] == tensor[-1] == 7
+    there["all"][0] = -1
+    assert there["rows"][0, 0] == -1
+
+
+def test_a_state_dict_costs_one_copy_for_each_storage_and_none_the_second_time(mover: FakeLender) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(600, 600), torch.nn.Linear(600, 1200, bias=False))
+    model[1].weight.data.fill_(0.5)
+    mover.travel(model.state_dict())
+    assert sorted(copies(mover)) == [2400, 600 * 600 * 4, 600 * 1200 * 4]
+    there = mover.travel(model.state_dict())
+    assert copies(mover) == [2400]  # less than a page travels in the message
+    assert torch.equal(there["0.weight"], model[0].weight)
+    before = model[0].weight.detach().clone()
+    step = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.rand(3, 600)).sum().backward()
+    step.step()
+    assert not torch.equal(before, model[0].weight)
+
+
+def test_a_module_is_copied_once_too(mover: FakeLender) -> None:
+    model = torch.nn.Linear(600, 600)
+    mover.travel(model)
+    assert 600 * 600 * 4 in copies(mover)
+    there = mover.travel(model)
+    assert 600 * 600 * 4 not in copies(mover)
+    assert torch.equal(there.weight, model.weight)
+
+
+@pytest.mark.parametrize("look", ONLOOKERS.values(), ids=ONLOOKERS.keys())
+def test_what_something_else_looks_at_is_copied_each_time_and_does_not_move(
+    arena: Arena, mover: FakeLender, look: Callable[[Any], object]
+) -> None:
+    tensor = torch.ones(2000, dtype=torch.float64)
+    onlooker = look(tensor)
+    address = tensor.data_ptr()
+    for _ in range(2):
+        mover.travel(tensor.detach())
+        assert copies(mover) == [16_000]
+    assert tensor.data_ptr() == address
+    assert not in_arena(arena, tensor)
+    del onlooker
+
+
+def test_a_tensor_whose_onlooker_is_gone_moves_the_next_time(arena: Arena, mover: FakeLender) -> None:
+    tensor = torch.ones(2000)
+    array = np.from_dlpack(tensor)
+    mover.travel(tensor)
+    del array
+    mover.travel(tensor)
+    assert in_arena(arena, tensor)
+
+
+def test_where_moving_is_switched_off_or_there_is_no_room_a_tensor_is_copied_each_time() -> None:
+    small = Arena(1 << 16)
+    for lender in (FakeLender(small), FakeLender(small, moves=True), FakeLender(moves=True)):
+        tensor = torch.ones(1 << 20)
+        for _ in range(2):
+            same(tensor, lender.travel(tensor))
+            assert copies(lender) == [4 << 20]
+    small.close()
+
+
+# Moving on its owner's word
 
 
 def test_a_shared_model_is_lent_without_a_copy_from_then_on(arena: Arena) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(600, 600), torch.nn.BatchNorm1d(2000))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert tensors.share(model, arena) is model
+    assert moving.share(model, arena) is model
     lender = FakeLender(arena)
     there: Any = lender.travel(model.state_dict())
     for name, tensor in before.items():
         same(tensor, there[name])
     assert [loan.nbytes for loan in lender.loans if loan.copied] == [2400, 8]  # these travel in the message
     used = arena.live_bytes
-    tensors.share(model, arena)
+    moving.share(model, arena)
     assert arena.live_bytes == used
 
 
 def test_views_move_along(arena: Arena) -> None:
     base = torch.arange(5000.0)
     row, hidden = base[7:], torch.arange(5000.0).view(50, 100)
-    tensors.share([row, {"deep": hidden}], arena)
+    moving.share([row, {"deep": hidden}], arena)
     base[7] = -1
     assert row[0] == -1
     assert in_arena(arena, base)
@@ -370,20 +476,10 @@ def test_training_goes_on_in_shared_memory(arena: Arena) -> None:
         step.step()
         del loss
         if not shared:
-            tensors.share(model, arena)
+            moving.share(model, arena)
             before = model.weight.detach().clone()
     assert in_arena(arena, model.weight)
     assert not torch.equal(before, model.weight)
-
-
-ONLOOKERS: dict[str, Callable[[Any], object]] = {
-    "an array of NumPy": lambda tensor: tensor.numpy(),
-    "an array that was there before": lambda tensor: tensor.set_(torch.from_numpy(np.ones(2000))),
-    "a consumer of DLPack": np.from_dlpack,
-    "a consumer of a view of it": lambda tensor: np.from_dlpack(tensor[3:]),
-    "a capsule": lambda tensor: tensor.__dlpack__(),
-    "a graph": lambda tensor: tensor.requires_grad_() ** 2,
-}
 
 
 @pytest.mark.parametrize("look", ONLOOKERS.values(), ids=ONLOOKERS.keys())
@@ -392,7 +488,7 @@ def test_nothing_moves_while_something_else_looks_at_it(arena: Arena, look: Call
     onlooker = look(tensor)
     address = tensor.data_ptr()
     with pytest.raises(ArrayError, match=r"^value\['x'\]\[1\] cannot be moved"):
-        tensors.share({"x": [other, tensor]}, arena)
+        moving.share({"x": [other, tensor]}, arena)
     assert tensor.data_ptr() == address
     assert not in_arena(arena, other)
     del onlooker
@@ -402,27 +498,27 @@ def test_a_tensor_moves_once_its_onlookers_are_gone(arena: Arena) -> None:
     tensor = torch.ones(2000)
     array = np.from_dlpack(tensor)
     with pytest.raises(ArrayError):
-        tensors.share(tensor, arena)
+        moving.share(tensor, arena)
     del array
-    tensors.share(tensor, arena)
+    moving.share(tensor, arena)
     assert in_arena(arena, tensor)
 
 
 @pytest.mark.parametrize("value", [3, "text", np.ones(3), None])
 def test_what_is_no_tensor_is_not_moved(arena: Arena, value: object) -> None:
     with pytest.raises(ArrayError, match=f"got {type(value).__name__}"):
-        tensors.share(value, arena)
+        moving.share(value, arena)
 
 
 def test_what_is_no_plain_memory_stays_where_it_is(arena: Arena) -> None:
-    tensors.share([torch.eye(2000).to_sparse(), torch.empty(9000, device="meta"), torch.ones(3), 5], arena)
+    moving.share([torch.eye(2000).to_sparse(), torch.empty(9000, device="meta"), torch.ones(3), 5], arena)
     assert arena.live_bytes == 0
 
 
 def test_without_shared_memory_sharing_changes_nothing() -> None:
     tensor = torch.ones(2000)
     address = tensor.data_ptr()
-    assert tensors.share(tensor, None) is tensor
+    assert moving.share(tensor, None) is tensor
     assert tensor.data_ptr() == address
 
 
@@ -430,6 +526,6 @@ def test_a_full_arena_says_so_and_the_tensor_stays_whole() -> None:
     small = Arena(1 << 20)
     tensor = torch.ones(1 << 20)
     with pytest.raises(ArenaFull):
-        tensors.share(tensor, small)
+        moving.share(tensor, small)
     assert tensor.sum() == 1 << 20
     small.close()
