@@ -40,7 +40,7 @@ def pool() -> Iterator[Pool]:
 
 @pytest.fixture
 def shared() -> None:
-    """For tests of what only happens where results are born in shared memory, of whatever library they are."""
+    """For tests of what only happens where results of any library are born in shared memory."""
     loans.kernel_store()
     loans.bear_here()
     store = loans.kernel_store()
@@ -108,7 +108,8 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
         else:
             numbers = isinstance(dtype, pd.Int32Dtype) or str(dtype) == "int64[pyarrow]"
             each = st.integers(-9, 9) if numbers else st.sampled_from(["a", "b", "c"])
-            column = pd.array(draw(st.lists(st.none() | each, min_size=rows, max_size=rows)), dtype=dtype)
+            values: Any = draw(st.lists(st.none() | each, min_size=rows, max_size=rows))
+            column = pd.array(values, dtype=dtype)
         columns[f"column {number}"] = column
     index = pd.Index([f"row {number}" for number in range(rows)]) if draw(st.booleans()) else None
     frame = pd.DataFrame(columns, index=index)

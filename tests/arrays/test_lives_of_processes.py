@@ -1,4 +1,4 @@
-"""Loans between this process and real workers, some of which are killed at any moment, against plain values."""
+"""Loans between this process and real workers that may be killed at any moment, against plain values."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Processes(RuleBasedStateMachine):
     def let_keep(self, given: Seen) -> None:
         self.count += 1
         name = f"kept {self.count}"
-        # What is kept here is a view of the kernel's memory until one side writes; so the kernel sends its own.
+        # What a worker keeps is no snapshot; so it is sent what nobody writes to.
         future = self.pool.submit(_keep, name, given.array.copy())
         with contextlib.suppress(WorkerCrashed):
             future.result(60)
