@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOK ?= notebooks/01_first_cell.ipynb
 BENCH ?= dispatch
+COPIED := $(wildcard tests/arrays/*through_workers.py) tests/arrays/test_lives_of_processes.py \
+  tests/arrays/test_in_place.py tests/kernel/test_cell_arrays.py tests/kernel/test_cell_meaning.py \
+  tests/pool/test_pool.py tests/wire/test_payload.py
 # What the tests use of Debian's packages.
 DEBIAN := chromium gcc libc6-dev valgrind
 # JupyterLab refuses to run as root unless told that this is meant.
@@ -15,7 +18,7 @@ define step
 @$(3) || { printf '\n== FAILED: %s (to run only this: make %s)\n' '$(2)' '$(1)' >&2; exit 1; }
 endef
 
-.PHONY: help demo test lab lint types contracts events unit bench docs clean python environment debian
+.PHONY: help demo test lab lint types contracts events unit copied bench docs clean python environment debian
 .NOTPARALLEL:
 
 help:
@@ -26,6 +29,7 @@ help:
 	  'make lint       ruff: rules and format' \
 	  'make types      mypy' \
 	  'make contracts  which room may import which' \
+	  'make copied     the tests of arrays where memory cannot be shared' \
 	  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
 	  'make bench      us and the peers in one run: of calls, or with BENCH=arrays of arrays' \
 	  'make docs       write the generated pages of docs/' \
@@ -50,7 +54,7 @@ environment: python
 debian: python
 	@$(PYTHON) tools/debian.py $(DEBIAN)
 
-test: debian environment lint types contracts events unit
+test: debian environment lint types contracts events copied unit
 
 lint: environment
 	$(call step,lint,Rules: ruff check,$(BIN)/ruff check .)
@@ -68,6 +72,13 @@ events: environment
 unit: environment
 	@printf '\n== Tests: pytest\n'
 	@$(BIN)/python -m pytest $(ARGS)
+
+# What must hold where memory cannot be shared, or not without a name in a file system.
+copied: environment
+	@printf '\n== Tests: pytest, without an arena\n'
+	@SNAKEPIT_NB_ARENA=0 $(BIN)/python -m pytest -q $(COPIED)
+	@printf '\n== Tests: pytest, without memfd\n'
+	@SNAKEPIT_NB_MEMFD=0 $(BIN)/python -m pytest -q $(COPIED)
 
 bench: environment
 	@$(PYTHON) tools/environment.py bench

@@ -189,7 +189,7 @@ def ray_tasks(workers: int, *, put: bool) -> Iterator[Contestant]:
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
-    @ray.remote  # type: ignore[untyped-decorator]
+    @ray.remote  # type: ignore[untyped-decorator,unused-ignore]
     def run(work: Work, *arguments: object) -> object:
         return work(*arguments)
 

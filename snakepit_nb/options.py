@@ -42,7 +42,9 @@ class Options:
     )
     arena_budget: float = _option(0.5, "Part of the machine's memory that one arena may hold at once.")
     arena_warm_bytes: int = _option(
-        256 * _MIB, "Freed arena memory, in bytes, kept for the next array instead of given back."
+        4 * _GIB,
+        "Freed arena memory, in bytes, that the kernel, and a pool's workers together, keep for the next "
+        "arrays instead of giving it back: at most this, a quarter of the machine's, and what that has left.",
     )
     move_tensors: bool = _option(
         default=True,
@@ -50,7 +52,7 @@ class Options:
     )
     inline_bytes: int = _option(4096, "Arrays smaller than this many bytes travel inside the message.")
     spin_us: int = _option(
-        100, "How long a waiting side polls before it sleeps, in microseconds (0 on one core)."
+        200, "How long a waiting side polls before it sleeps, in microseconds (0 on one core)."
     )
     ahead: int = _option(64, "How many tiny requests may wait in a worker's socket behind the running one.")
     ahead_below_us: int = _option(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -74,7 +74,12 @@ class _Slot:
 
 
 _Route: TypeAlias = tuple[EventName, tuple[_Slot, ...], int]
-_Record: TypeAlias = tuple[EventName, dict[str, float], dict[str, object], int, int, int, int]
+Record: TypeAlias = tuple[EventName, dict[str, float], dict[str, object], int, int, int, int]
+"""An event as it was recorded: name, measurements, metadata, `time_ns`, `monotonic_ns`, `pid`, and which
+state of the table of handlers it met."""
+
+Unpack: TypeAlias = Callable[[], Iterable[tuple[EventName, dict[str, float], dict[str, object]]]]
+"""What makes events of a batch that is still packed."""
 
 
 class _Routes(dict[Hashable, _Route]):
@@ -97,12 +102,20 @@ class _Routes(dict[Hashable, _Route]):
         return route
 
 
+class _Batch(NamedTuple):
+    """Events that nobody has unpacked yet, and the state of the handlers' table that they met."""
+
+    unpack: Unpack
+    generation: int
+
+
 class _Bus:
-    __slots__ = ("lock", "pid", "ring", "routes", "seen")
+    __slots__ = ("forward", "lock", "pid", "ring", "routes", "seen")
 
     def __init__(self) -> None:
         self.routes = _Routes({}, 0)
-        self.ring: deque[_Record] = deque(maxlen=RING_SIZE)
+        self.ring: deque[Record | _Batch] = deque(maxlen=RING_SIZE)
+        self.forward: Callable[[Record], object] | None = None
         self.seen: dict[EventName, None] = {}
         self.lock = threading.RLock()  # reentrant: a finaliser may emit, its handler fail, while we hold it
         self.pid = os.getpid()
@@ -279,8 +292,52 @@ def execute(
         name, slots, generation = routes[as_name(event)]
     record = (name, measurements, metadata, time_ns(), monotonic_ns(), _bus.pid, generation)
     _bus.ring.append(record)
+    if _bus.forward is not None:
+        _bus.forward(record)
     if slots:
         _deliver(slots, record)
+
+
+def execute_batch(unpack: Unpack) -> None:
+    """Emit events of another process, in order; their metadata bring their stamps along.
+
+    Where no handler is attached at all, they stay packed until a replay.
+
+    Args:
+        unpack: Makes name, measurements and metadata of each event; called once or never.
+
+    Raises:
+        Exception: what `unpack` raises, where it is called here.
+
+    Example:
+        >>> execute_batch(lambda: [(("app", "far"), {"rows": 3}, {"pid": 1})])
+        >>> attach("late", "app.far", lambda event, numbers, facts, config: print(facts["pid"]))
+        >>> replay("late")
+        1
+        1
+        >>> detach("late")
+        True
+    """
+    routes = _bus.routes
+    if not routes.slots:
+        _bus.ring.append(_Batch(unpack, routes.generation))
+        return
+    for name, measurements, metadata in unpack():
+        execute(name, measurements, metadata)
+
+
+def forward_to(function: Callable[[Record], object] | None) -> None:
+    """Have every event from now on taken to another process by this function, which must not raise.
+
+    It is called with each event as it was recorded, before the handlers; None ends it.
+
+    Example:
+        >>> forward_to(lambda record: print(dotted(record[0])))
+        >>> execute("app.near")
+        app.near
+        >>> forward_to(None)
+    """
+    _bus.forward = function
 
 
 def _as_dict(argument: str, given: object) -> dict[str, Any]:
@@ -292,7 +349,7 @@ def _as_dict(argument: str, given: object) -> dict[str, Any]:
     raise TypeError(message)
 
 
-def _deliver(slots: tuple[_Slot, ...], record: _Record) -> None:
+def _deliver(slots: tuple[_Slot, ...], record: Record) -> None:
     name, measurements, metadata, wall, clock, pid, _ = record
     stamps = {"time_ns": wall, "monotonic_ns": clock, "pid": pid}
     failures: list[dict[str, object]] = []
@@ -360,8 +417,8 @@ def wants(event: Name) -> bool:
         route = routes.get(event)
     except TypeError:  # as in execute
         route = None
-    if route is not None:
-        return bool(route[1])
+    if _bus.forward is not None or route is not None:
+        return _bus.forward is not None or bool(route and route[1])
     name = as_name(event)
     return any(slot.hears(name) for slot in routes.slots.values())
 
@@ -398,7 +455,8 @@ def list_events(prefix: Name = ()) -> list[EventName]:
         [('app', 'listed')]
     """
     start = _as_prefix(prefix)
-    return sorted(name for name in _bus.seen.copy() if name[: len(start)] == start)
+    seen = {*_bus.seen.copy(), *(record[0] for record in _unpacked(_bus.ring))}
+    return sorted(name for name in seen if name[: len(start)] == start)
 
 
 def replay(handler_id: str) -> int:
@@ -430,7 +488,7 @@ def replay(handler_id: str) -> int:
         slot.replayed = True
         ring = _bus.ring
     delivered = 0
-    for record in _snapshot(ring):
+    for record in _unpacked(ring):
         if record[-1] >= slot.generation or not slot.hears(record[0]):
             continue
         if _bus.routes.slots.get(handler_id) is not slot:
@@ -440,7 +498,17 @@ def replay(handler_id: str) -> int:
     return delivered
 
 
-def _snapshot(ring: deque[_Record]) -> deque[_Record]:
+def _unpacked(ring: deque[Record | _Batch]) -> Iterator[Record]:
+    for each in _snapshot(ring):
+        if not isinstance(each, _Batch):
+            yield each
+            continue
+        with suppress(Exception):  # another process's fault, and too late to tell it
+            for name, measurements, metadata in each.unpack():
+                yield name, measurements, metadata, 0, 0, 0, each.generation
+
+
+def _snapshot(ring: deque[Record | _Batch]) -> deque[Record | _Batch]:
     while True:
         try:
             return ring.copy()

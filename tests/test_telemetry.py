@@ -446,7 +446,54 @@ def test_each_event_reaches_a_handler_once_live_or_by_replay(recorder: Recorder)
     assert recorder.facts("n") == [2, 1]
 
 
-@given(st.lists(st.sampled_from(["emit", "attach", "detach", "replay"]), max_size=30))
+def _batch(*numbers: int) -> telemetry.Unpack:
+    return lambda: [(("app", "step"), {"rows": 1}, {"n": n, "pid": -1}) for n in numbers]
+
+
+def test_a_batch_keeps_its_order_and_its_stamps_and_is_not_unpacked_for_nobody(recorder: Recorder) -> None:
+    unpacked = []
+
+    def unpack() -> list[tuple[telemetry.EventName, dict[str, float], dict[str, object]]]:
+        unpacked.append(True)
+        return list(_batch(1, 2)())
+
+    telemetry.execute_batch(unpack)
+    assert not unpacked
+    telemetry.attach("h", "app.step", recorder)
+    telemetry.execute_batch(_batch(3, 4))
+    assert telemetry.replay("h") == 2
+    assert recorder.facts("n") == [3, 4, 1, 2]
+    assert recorder.facts("pid") == [-1] * 4
+    assert ("app", "step") in telemetry.list_events("app")
+
+
+def test_a_batch_that_cannot_be_unpacked_costs_a_replay_only_itself(recorder: Recorder) -> None:
+    telemetry.execute_batch(_batch(1))
+    telemetry.execute_batch(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    telemetry.execute_batch(_batch(2))
+    telemetry.attach("h", "app.step", recorder)
+    assert telemetry.replay("h") == 2
+
+
+def test_events_are_forwarded_as_they_are_recorded_whether_or_not_somebody_listens(
+    recorder: Recorder,
+) -> None:
+    forwarded: list[telemetry.Record] = []
+    telemetry.forward_to(forwarded.append)
+    try:
+        assert telemetry.wants("app.job")
+        telemetry.execute("app.job", {}, {"n": 1})
+        telemetry.attach("h", "app.job", recorder)
+        telemetry.execute("app.job", {}, {"n": 2})
+    finally:
+        telemetry.forward_to(None)
+    telemetry.execute("app.job", {}, {"n": 3})
+    assert [(record[0], record[2]["n"]) for record in forwarded] == [(("app", "job"), 1), (("app", "job"), 2)]
+    assert recorder.facts("n") == [2, 3]
+    assert not telemetry.wants("app.nobody")
+
+
+@given(st.lists(st.sampled_from(["emit", "emit a batch", "attach", "detach", "replay"]), max_size=30))
 def test_no_handler_ever_hears_an_event_twice_nor_one_from_a_time_without_it_unless_replayed(
     steps: list[str],
 ) -> None:
@@ -458,6 +505,9 @@ def test_no_handler_ever_hears_an_event_twice_nor_one_from_a_time_without_it_unl
         if step == "emit":
             telemetry.execute("app.step", {}, {"n": emitted})
             emitted += 1
+        elif step == "emit a batch":
+            telemetry.execute_batch(_batch(emitted, emitted + 1))
+            emitted += 2
         elif step == "attach" and recorder is None:
             recorder, live_from, replayed = Recorder(), emitted, False
             telemetry.attach("h", "app.step", recorder)

@@ -14,6 +14,9 @@ static _Atomic uint64_t generations = 0;
 /* How often a nearly full arena is looked through, while others move its pages. */
 enum { TRIES = 8 };
 
+/* After so much more free memory it is asked again how much of it the machine can spare. */
+static const uint64_t MEASURE = (uint64_t)32 << 20;
+
 /* Blocks from here on are worth a thread that prepares memory for the next ones. */
 static const uint64_t LARGE = 1 << 20;
 
@@ -52,6 +55,7 @@ struct arena *snakepit_open(int fd, uint64_t nbytes, uint64_t budget, uint64_t w
     arena->nbytes = nbytes;
     arena->budget = budget;
     arena->warm_limit = warm_limit;
+    arena->left = UINT64_MAX;
     arena->idle_seconds = 300;
     arena->no_reserve = (flags & NO_RESERVE) != 0;
     pthread_mutex_init(&arena->lock, NULL);
@@ -109,7 +113,8 @@ static uint64_t over_the_limits(const struct arena *arena) {
     const uint64_t *nbytes = arena->pieces.nbytes;
     uint64_t idle = nbytes[WARM] + nbytes[READY];
     uint64_t taken = idle + nbytes[LIVE] + nbytes[KEPT];
-    uint64_t over = idle > arena->warm_limit ? idle - arena->warm_limit : 0;
+    uint64_t limit = arena->left < arena->warm_limit ? arena->left : arena->warm_limit;
+    uint64_t over = idle > limit ? idle - limit : 0;
     if (taken > arena->budget && taken - arena->budget > over)
         over = taken - arena->budget;
     return over < idle ? over : idle;
@@ -158,6 +163,22 @@ void snakepit_trim(struct arena *arena) {
 
 /* Blocks */
 
+/* Of free memory no more stays here than the machine has left beside it. */
+static void measure(struct arena *arena) {
+    uint64_t idle = arena->pieces.nbytes[WARM] + arena->pieces.nbytes[READY];
+    if (idle <= arena->left_when + MEASURE && idle <= arena->left) {
+        arena->left_when = idle < arena->left_when ? idle : arena->left_when;
+        return;
+    }
+    arena->left_when = idle;
+    arena_let_go(arena);
+    int error = errno;
+    uint64_t left = arena_memory_left();
+    errno = error;
+    arena_take_up(arena);
+    arena->left = left;
+}
+
 void arena_release(struct arena *arena, struct piece *piece) {
     piece_leave(&arena->pieces, piece);
     if (!arena->closed && forks_see(piece->generation)) {
@@ -167,6 +188,7 @@ void arena_release(struct arena *arena, struct piece *piece) {
     }
     piece->state = WARM;
     piece_settle(&arena->pieces, piece);
+    measure(arena);
     arena_trim(arena);
     arena_end_if_done(arena);
 }

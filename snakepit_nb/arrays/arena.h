@@ -42,6 +42,7 @@ struct arena {
     int fd;
     int flags;
     uint64_t budget, warm_limit;
+    uint64_t left, left_when; /* memory that the machine had left, and how much was idle here at that time */
     pthread_mutex_t lock;
     struct pieces pieces;
     int busy; /* sections that work on pages outside the lock */
@@ -132,6 +133,8 @@ void arena_take_up(struct arena *arena);
 
 /* Takes the pages of a BUSY piece away and makes it COLD; lets go of the lock meanwhile. */
 bool arena_cool(struct arena *arena, struct piece *piece);
+/* Bytes that the machine, and this process's control group, have left. */
+uint64_t arena_memory_left(void);
 /* Tells the reserve that memory was wanted that was not warm. */
 void arena_want(struct arena *arena);
 /* Ends what a closed arena could not end while it was in use. */

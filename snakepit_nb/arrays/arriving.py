@@ -57,7 +57,7 @@ def arrive(  # noqa: PLR0913 - the facts of one message, by name
                 continue
             extent = extents.get(handle.lease)
             if extent is None:
-                how = mode or strongest([each.mode for each in handles if each.lease == handle.lease])
+                how = mode or strongest({each.mode for each in handles if each.lease == handle.lease})
                 lent = borrower.borrow(handle, peer, how)
                 del waiting[handle.lease]
                 extent = extents[handle.lease] = raw(lent)

@@ -1,7 +1,7 @@
 """An arena as this process reaches it: its descriptor, and the maps of it that were needed so far.
 
 *Rule:* an arena is mapped once as a whole for each way in which all its borrowers may share a map; what a
-borrower writes for itself alone gets a map of its own.
+borrower writes for itself alone gets a map of its own, a window.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from snakepit_nb.arrays.memory import PAGE, bytes_at, give_pages_back, map_memory, read_at, unmap_memory
+from snakepit_nb.arrays.windows import Windows
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Mapped(NamedTuple):
-    """Where lent bytes are, and the mapping that was made for them alone (of length 0: none was)."""
+    """Where lent bytes are, and the mapping that was made for them alone (of length 0: none was).
+
+    One that is a window (see `windows`) says to which `part` of the arena.
+    """
 
     address: int
     mapping: int = 0
     length: int = 0
+    part: tuple[int, int] | None = None
 
 
 class Attached:
@@ -37,7 +42,7 @@ class Attached:
         owned: The arena itself, where it is this process's own.
     """
 
-    __slots__ = ("_readable", "_writable", "extents", "fd", "gone", "id", "nbytes", "owned")
+    __slots__ = ("_readable", "_writable", "extents", "fd", "gone", "id", "nbytes", "owned", "windows")
 
     def __init__(self, arena_id: str, fd: int, nbytes: int, owned: Allocator | None = None) -> None:
         self.id = arena_id
@@ -48,6 +53,7 @@ class Attached:
         self.extents: dict[int, tuple[int, int]] = {}
         self._writable = owned.address if owned else 0
         self._readable = 0
+        self.windows = Windows(fd)
 
     def reach(self, handle: ArrayHandle, mode: Mode) -> Mapped:
         """Map what a handle names.
@@ -61,8 +67,10 @@ class Attached:
             return Mapped(self._readable + handle.offset)
         low = handle.offset // PAGE * PAGE
         length = handle.offset + handle.nbytes - low
-        private = mode == "copy_on_write"
-        mapping = map_memory(self.fd, low, length, writable=mode != "readonly", private=private)
+        if mode == "copy_on_write":
+            mapping = self.windows.take((low, length))
+            return Mapped(mapping + handle.offset - low, mapping, length, (low, length))
+        mapping = map_memory(self.fd, low, length, writable=mode != "readonly", private=False)
         return Mapped(mapping + handle.offset - low, mapping, length)
 
     def _whole_writable(self) -> bool:
@@ -108,6 +116,7 @@ class Attached:
 
     def close(self) -> None:
         """Unmap it; no array over it may be left."""
+        self.windows.close()
         unmap_memory(self._readable, self.nbytes if self._readable else 0)
         if self.owned is not None:
             self.owned.close()

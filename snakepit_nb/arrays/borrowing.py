@@ -45,6 +45,7 @@ class _Ended(NamedTuple):
     block: Block | None = None
     place: tuple[int, int] | None = None
     key: _Key | None = None
+    window: tuple[tuple[int, int], int] | None = None
 
 
 class Lent:
@@ -60,8 +61,7 @@ class Lent:
         "__array_interface__",
         "__weakref__",
         "_ending",
-        "_length",
-        "_mapping",
+        "_mapped",
         "_tell",
         "address",
         "handle",
@@ -73,7 +73,8 @@ class Lent:
     ) -> None:
         self.handle = handle
         self.mode = mode
-        self.address, self._mapping, self._length = mapped
+        self.address = mapped.address
+        self._mapped = mapped
         self._ending: _Ended | None = ending
         self._tell = tell
         self.__array_interface__ = {
@@ -91,8 +92,12 @@ class Lent:
     def __del__(self) -> None:
         ending, self._ending = self._ending, None
         if ending is not None:
-            if self._length:
-                unmap_memory(self._mapping, self._length)
+            _, mapping, length, part = self._mapped
+            arena = ending.arena
+            if part and arena and arena.windows.worth_keeping(mapping, length):
+                ending = ending._replace(window=(part, mapping))
+            else:
+                unmap_memory(mapping, length)
             self._tell(ending)
 
 
@@ -328,6 +333,8 @@ class Borrower:
                 self._shared.pop(ended.key, None)
         if ended.block is not None and attached.owned is not None:
             attached.owned.free(ended.block)
+        if ended.window is not None:
+            attached.windows.put_away(*ended.window)
         offset, nbytes = attached.extents.pop(ended.place[1])
         self._close_unused(attached)
         if self._heir and attached.gone and attached.extents:

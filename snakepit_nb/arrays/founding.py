@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snakepit_nb import options
 from snakepit_nb.arrays import native
@@ -12,6 +12,9 @@ from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
     from snakepit_nb.arrays.arena import Allocator
+
+
+_MOST_UNSEEN: Final = 256 << 20
 
 
 class Founded(NamedTuple):
@@ -31,16 +34,32 @@ def from_options() -> Founded:
     chosen = options.current()
     if not chosen.arena:
         return Founded(None, "disabled")
-    budget = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * chosen.arena_budget)
+    budget = int(_memory() * chosen.arena_budget)
     try:
-        return Founded(_found(chosen.arena_bytes, budget, chosen.arena_warm_bytes), "platform")
+        return Founded(_found(chosen.arena_bytes, budget, warm_limit(chosen.arena_warm_bytes)), "platform")
     except ArrayError:
         return Founded(None, "platform")
 
 
+def warm_limit(wished: int) -> int:
+    """How many free bytes may stay resident on this machine, of so many that are wished.
+
+    Example:
+        >>> warm_limit(1000)
+        1000
+    """
+    return min(wished, _memory() // 4)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _found(nbytes: int, budget: int, warm_bytes: int) -> Allocator:
-    kind = Arena if native.available() is not None else native.NativeArena
-    return kind(nbytes, budget=budget, warm_bytes=warm_bytes)
+    if native.available() is None:
+        return native.NativeArena(nbytes, budget=budget, warm_bytes=warm_bytes)
+    # That one does not know what the machine has left.
+    return Arena(nbytes, budget=budget, warm_bytes=min(warm_bytes, _MOST_UNSEEN))
 
 
 def bear_here(arena: Allocator | None) -> bool:

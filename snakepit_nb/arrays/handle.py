@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import struct
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast, get_args
 
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from snakepit_nb.arrays.dtypes import Descr
 
 Mode = Literal["copy_on_write", "in_place", "readonly"]
 Memory = Literal["arena", "inline", "again"]
@@ -72,6 +74,7 @@ _MEMORIES: Final = get_args(Memory)
 _HEAD: Final = struct.Struct("<IHBBQQQQq")
 _MOST_AXES: Final = 64
 _TEXTS: Final = 5
+_TEXTS_KEPT: Final = 256
 
 
 @cache
@@ -88,21 +91,35 @@ def to_bytes(handle: ArrayHandle) -> bytes:
         True
     """
     dtype = handle.dtype
-    text = "\0".join(
-        (
-            handle.kind,
-            handle.memory,
-            handle.arena,
-            handle.device,
-            dtype if isinstance(dtype, str) else json.dumps(dtype),
-        )
-    ).encode()
+    text = _text(
+        handle.kind,
+        handle.memory,
+        handle.arena,
+        handle.device,
+        dtype if isinstance(dtype, str) else json.dumps(dtype),
+    )
     axes = len(handle.shape)
     head = _HEAD.pack(
         len(text), axes, _MODES.index(handle.mode), handle.writable,
         handle.generation, handle.offset, handle.nbytes, handle.lease, handle.start,
     )  # fmt: skip
     return b"".join((head, _axes(axes).pack(*handle.shape, *handle.strides), text, handle.content))
+
+
+@lru_cache(_TEXTS_KEPT)
+def _text(*texts: str) -> bytes:
+    return "\0".join(texts).encode()
+
+
+@lru_cache(_TEXTS_KEPT)
+def _texts(text: bytes) -> tuple[str, str, str, str, Descr]:
+    texts = text.decode().split("\0")
+    if len(texts) != _TEXTS or texts[1] not in _MEMORIES:
+        message = f"its texts are {texts!r}"
+        raise ValueError(message)
+    kind, memory, arena, device, dtype = texts
+    descr = cast("list[object]", json.loads(dtype)) if dtype.startswith("[") else dtype
+    return kind, memory, arena, device, descr
 
 
 def from_bytes(data: bytes) -> list[ArrayHandle]:
@@ -137,11 +154,10 @@ def _read(data: bytes, position: int) -> tuple[ArrayHandle, int]:
     position += 16 * axes
     text = data[position : position + length]
     position += length
-    texts = text.decode().split("\0")
-    if len(text) != length or len(texts) != _TEXTS or texts[1] not in _MEMORIES:
-        message = f"its texts are {texts!r}"
+    if len(text) != length:
+        message = f"{len(text)} bytes of the {length} of its texts"
         raise ValueError(message)
-    kind, memory, arena, device, dtype = texts
+    kind, memory, arena, device, descr = _texts(text)
     content = b""
     if memory == "inline":
         content = data[position : position + nbytes]
@@ -149,7 +165,6 @@ def _read(data: bytes, position: int) -> tuple[ArrayHandle, int]:
         if len(content) != nbytes:
             message = f"{len(content)} bytes of its {nbytes} came along"
             raise ValueError(message)
-    descr = cast("list[object]", json.loads(dtype)) if dtype.startswith("[") else dtype
     handle = ArrayHandle(
         kind, cast("Memory", memory), arena, generation, offset, nbytes, lease, device, descr,
         numbers[:axes], numbers[axes:], start, _MODES[mode], bool(writable), content,
@@ -194,7 +209,7 @@ def strongest(modes: Iterable[Mode]) -> Mode:
         >>> strongest(["readonly", "copy_on_write"])
         'copy_on_write'
     """
-    wanted = set(modes)
+    wanted = modes if isinstance(modes, set) else set(modes)
     if "in_place" in wanted:
         return "in_place"
     return "copy_on_write" if "copy_on_write" in wanted else "readonly"

@@ -16,7 +16,6 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from snakepit_nb import options
 from snakepit_nb.arrays.arena import ArenaFull, Block
 from snakepit_nb.arrays.capsules import numpy_memory
 from snakepit_nb.arrays.library import INTERPOSE, Library, RawBlock, RawStats, Stats, available, loaded
@@ -28,7 +27,6 @@ __all__ = [
     "NativeArena",
     "Stats",
     "available",
-    "from_options",
     "install",
     "installed",
     "interpose",
@@ -151,24 +149,6 @@ class NativeArena:
         Memory and descriptor go when the last array that was born here is gone.
         """
         self._library.close(self._handle)
-
-
-def from_options() -> NativeArena | None:
-    """An arena as the options in force want it; None where they switch it off or it is not available.
-
-    Example:
-        >>> with options.override(arena=False):
-        ...     from_options() is None
-        True
-    """
-    if available() is not None:
-        return None
-    chosen = options.current()
-    budget = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * chosen.arena_budget)
-    try:
-        return NativeArena(chosen.arena_bytes, budget=budget, warm_bytes=chosen.arena_warm_bytes)
-    except ArrayError:
-        return None
 
 
 def _opened(

@@ -48,7 +48,7 @@ static uint64_t number_in(const char *path, const char *word, uint64_t unit) {
     return end == found || number > UINT64_MAX / unit ? UINT64_MAX : number * unit;
 }
 
-static uint64_t free_memory(void) {
+uint64_t arena_memory_left(void) {
     uint64_t most = number_in("/proc/meminfo", "MemAvailable:", 1024);
     static const char *const groups[][2] = {
         {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
@@ -133,7 +133,7 @@ static void *serve(void *argument) {
         uint64_t target = arena->demand < arena->warm_limit ? arena->demand : arena->warm_limit;
         arena->demand = 0;
         pthread_mutex_unlock(&arena->lock);
-        uint64_t most = free_memory() / 4;
+        uint64_t most = arena_memory_left() / 4;
         pthread_mutex_lock(&arena->lock);
         target = most < target ? most : target;
         while (fill(arena, target))

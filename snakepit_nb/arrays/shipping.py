@@ -38,10 +38,11 @@ _NO_MODES: Final[Mapping[int, Mode]] = {}
 
 
 class Sealed(NamedTuple):
-    """The handles of a message as bytes, and the leases that they stand for."""
+    """The handles of a message as bytes, the leases that they stand for, and the arenas that they name."""
 
     buffers: bytes
     leases: tuple[int, ...]
+    arenas: tuple[str, ...] = ()
 
 
 class WouldLend(BaseException):
@@ -275,13 +276,18 @@ class Shipment:
         leases: dict[Loan, int] = {}
         handles: list[bytes] = []
         places: dict[int, int] = {}
+        arenas: dict[str, None] = {}
         try:
             self._settle(items, moving=moving)
             for item in items:
                 known = places.setdefault(id(item), len(handles))
-                handles.append(
-                    again(known) if known != len(handles) else to_bytes(self._handle(item, leases))
-                )
+                if known != len(handles):
+                    handles.append(again(known))
+                    continue
+                handle = self._handle(item, leases)
+                handles.append(to_bytes(handle))
+                if handle.arena:
+                    arenas[handle.arena] = None
         except BaseException:
             _passed_on(leases)
             self._store.release(leases.values())
@@ -290,7 +296,7 @@ class Shipment:
         _passed_on(leases)
         self._tell(items, leases)
         self.close()
-        return Sealed(b"".join(handles), tuple(leases.values()))
+        return Sealed(b"".join(handles), tuple(leases.values()), tuple(arenas))
 
     def _settle(self, items: Sequence[Item], *, moving: bool) -> None:
         """Decide for each loan: as it lies, as a copy, or inside the message."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snakepit_nb.arrays import founding
 from snakepit_nb.arrays.handle import plain
 from snakepit_nb.pool import loans
 from snakepit_nb.pool.process import WorkerProcess
 from snakepit_nb.pool.state import Phase
 from snakepit_nb.wire import codec, messages
-from snakepit_nb.wire.payload import handles_of
 
 if TYPE_CHECKING:
     from snakepit_nb.pool import actions
@@ -44,6 +45,9 @@ class Lifecycle:
         self._office = office
         self._reception = reception
         self._preload = preload
+        chosen = office.options
+        warm = founding.warm_limit(chosen.arena_warm_bytes) // office.state.max_workers
+        self._chosen = replace(chosen, arena_warm_bytes=warm)
         self._change = threading.Condition(office.lock)
 
     # Births
@@ -55,13 +59,13 @@ class Lifecycle:
     def _start(self, action: actions.Start) -> None:
         office = self._office
         try:
-            worker = WorkerProcess(action.worker_id, office.name, office.store, self._preload, office.options)
+            worker = WorkerProcess(action.worker_id, office.name, office.store, self._preload, self._chosen)
         except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
             with office.lock:
                 office.act(office.state.broke(f"a worker cannot be started: {error}"))
                 office.act(office.state.died(action.worker_id, [], time.monotonic()))
             return
-        loans.watch(worker.peer, lambda: office.reactor.later(lambda: self._send_returns(worker)))
+        loans.watch(worker.peer, lambda: office.reactor.soon(lambda: self._send_returns(worker)))
         with office.lock:
             office.workers[action.worker_id] = worker
             self._reception.watch(worker, lambda: self.bury(worker))
@@ -175,10 +179,10 @@ class Lifecycle:
     def _holds(self, worker: WorkerProcess, arena: str) -> bool:
         """Whether a request in a worker's hands names an arena: it may not have looked at it yet."""
         return any(
-            plain(handle.arena) == arena
+            plain(named) == arena
             for each in self._office.requests.values()
-            if each.worker_id == worker.worker_id and each.arguments.buffers
-            for handle in handles_of(each.arguments.buffers)
+            if each.worker_id == worker.worker_id
+            for named in each.arguments.arenas
         )
 
     # What may be asked

@@ -131,6 +131,16 @@ class Reactor:
         self._jobs.append(job)
         self._wake_up()
 
+    def soon(self, job: Callable[[], object]) -> None:
+        """Have the thread do this within a millisecond or two; nothing where it is gone.
+
+        A thread that looks about every millisecond anyway is not woken up for it.
+        """
+        self._jobs.append(job)
+        # Read after that: the thread looks at its jobs once more when it stops looking about.
+        if not self._lingering:
+            self._wake_up()
+
     def whatever_happens(self, job: Callable[[], object]) -> None:
         """Have the thread do this, or do it here where it is gone."""
         self._jobs.append(job)
@@ -254,10 +264,12 @@ class Reactor:
     def _glance(self) -> None:
         """See to what was given back and left alone; when it is not borrowed any more, watch it as before."""
         with self._lock:
-            calls = [self._watched[fd] for fd in self._left_alone]
+            # Taken at once: `borrow` takes one out without the lock.
+            alone = tuple(self._left_alone)
+            calls = [self._watched[fd] for fd in alone if fd in self._watched]
             if time.monotonic_ns() > self._linger_until_ns:
                 self._lingering = False
-                for fd in self._left_alone:
+                for fd in alone:
                     self._modify(fd, _ARMED)
                 self._left_alone.clear()
         for call in calls:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import events, options, telemetry
@@ -15,6 +16,7 @@ from snakepit_nb.errors import unpack_exception
 from snakepit_nb.errors.types import PoolBroken, ProtocolError, RemoteError, RequestTimeout, WorkerCrashed
 from snakepit_nb.pool.crash import classify, signal_name
 from snakepit_nb.wire import classes, codec, messages
+from snakepit_nb.wire.forwarding import unpack_events
 from snakepit_nb.wire.messages import Phase, Side, follow
 from snakepit_nb.wire.payload import Packed, decline, unpack
 from snakepit_nb.wire.travel import describe
@@ -293,10 +295,8 @@ class Reception:
         return request.origin if request is not None else worker.last_origin
 
     def _events(self, worker: WorkerProcess, batch: bytes) -> None:
-        for name, measurements, metadata in json.loads(batch):
-            metadata.setdefault("pool", self._name)
-            metadata.setdefault("worker_id", worker.worker_id)
-            telemetry.execute(tuple(name), measurements, metadata)
+        known = {"pool": self._name, "worker_id": worker.worker_id, "pid": worker.pid}
+        telemetry.execute_batch(partial(unpack_events, batch, **known))
 
     def _tell_exception(self, request: Request, error: RemoteError) -> None:
         record = error.record

@@ -24,7 +24,6 @@ from snakepit_nb.pool.reactor import Reactor
 from snakepit_nb.pool.reception import Reception
 from snakepit_nb.pool.restart import Intensity
 from snakepit_nb.wire import codec, messages
-from snakepit_nb.wire.payload import handles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -327,9 +326,8 @@ class Supervisor:
     def _write(self, worker: WorkerProcess, request: Request, packet: bytes) -> bool | None:
         """Write to a worker: whether it has the packet now, or None where the request itself is over."""
         try:
-            if request.arguments.buffers:
-                for handle in handles_of(request.arguments.buffers):
-                    worker.introduce(self.store, handle.arena)
+            for arena in request.arguments.arenas:
+                worker.introduce(self.store, arena)
             return worker.channel.send(packet)
         except BlockingIOError:
             return False

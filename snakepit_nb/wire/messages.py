@@ -104,7 +104,7 @@ class Display(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Worker to kernel: telemetry events, as a JSON list."""
+    """Worker to kernel: telemetry events (see `forwarding`)."""
 
     request_id: int
     events: bytes

@@ -40,11 +40,12 @@ _NO_MODES: Final[Mapping[int, Mode]] = {}
 
 
 class Packed(NamedTuple):
-    """A packed object: the pickle, the handles beside it as bytes, and the leases that they stand for."""
+    """A packed object: the pickle, and what `Sealed` says of the memory beside it."""
 
     data: bytes
     buffers: bytes
     leases: tuple[int, ...]
+    arenas: tuple[str, ...] = ()
 
 
 def apply(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> object:
@@ -97,8 +98,7 @@ class Prepared:
         Call it when this process has let go of the object, then.
         """
         items, self._items = self._items, []
-        buffers, leases = self._shipment.seal(items, moving=moving)
-        return Packed(self.data, buffers, leases)
+        return Packed(self.data, *self._shipment.seal(items, moving=moving))
 
     def close(self) -> None:
         """Lend nothing. Idempotent."""

@@ -26,6 +26,7 @@ from snakepit_nb.errors import pack_exception
 from snakepit_nb.errors.types import ArrayError, CaptureError, ProtocolError
 from snakepit_nb.wire import codec, messages, travel
 from snakepit_nb.wire.channel import Channel
+from snakepit_nb.wire.forwarding import pack_events
 from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.payload import Packed, Prepared, prepare, unpack
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable, Mapping
 
+    from snakepit_nb.wire.forwarding import Noted
+
 KERNEL: Final = "kernel"
 _EVENTS: Final = 500
 _PYPLOT: Final = "matplotlib.pyplot"
 _NOTHING: Final = Packed(pickle.dumps(None, 5), b"", ())
-_FORWARD: Final = "snakepit_nb.worker.forward"
 EXIT_CHANNEL_LOST: Final = 75
 _SOON: Final = 0.02
 
@@ -71,7 +73,7 @@ class Worker:
         self._request_id = 0
         self._running = False
         self._forked = False
-        self._events: deque[tuple[object, object, object]] = deque()
+        self._events: deque[Noted] = deque()
         self._streams: LiveStreams | None = None
 
     def greet(self) -> None:
@@ -86,7 +88,7 @@ class Worker:
         """Run what the kernel sends until it says stop or is gone."""
         self._streams = LiveStreams(self._send_output)
         shell.install(self._send_display, self._streams.flush)
-        telemetry.attach_prefix(_FORWARD, (), self._note_event)
+        telemetry.forward_to(self._note_event)
         signal.signal(signal.SIGINT, self._interrupted)
         os.register_at_fork(after_in_child=self._abandon)
         channel = self._channel
@@ -219,21 +221,17 @@ class Worker:
         return codec.encode_all(parts) if parts else b""
 
     def _batch(self) -> bytes:
-        """The next events as JSON; one that cannot be written so is dropped, and that is told."""
-        texts: list[str] = []
-        dropped = 0
-        while self._events and len(texts) < _EVENTS:
-            try:
-                event = self._events.popleft()
-                texts.append(json.dumps(event, default=str))
-            except IndexError:
-                break  # another thread took it
-            except (TypeError, ValueError):
-                dropped += 1
+        """The next events; of one that cannot be written it is told that it was dropped."""
+        batch: list[Noted] = []
+        try:
+            while len(batch) < _EVENTS:
+                batch.append(self._events.popleft())
+        except IndexError:
+            pass  # that was the last one, or another thread took it
+        data, dropped = pack_events(batch)
         if dropped:
-            told = (events.TELEMETRY_DROPPED, {"count": 1, "dropped": dropped}, {"queue": "worker"})
-            texts.append(json.dumps(told))
-        return f"[{','.join(texts)}]".encode()
+            telemetry.execute(events.TELEMETRY_DROPPED, {"dropped": dropped}, {"queue": "worker"})
+        return data
 
     def _when_idle(self) -> None:
         self._lane.update(self._store)
@@ -248,18 +246,11 @@ class Worker:
         data = json.dumps(content, default=str).encode()
         self._channel.send(codec.encode(messages.Display(self._request_id, data)), wait=True)
 
-    def _note_event(
-        self,
-        event: tuple[str, ...],
-        measurements: Mapping[str, object],
-        metadata: Mapping[str, object],
-        _config: object,
-    ) -> None:
+    def _note_event(self, record: telemetry.Record) -> None:
         if self._forked:
-            return  # a process that a call forked inherits this handler, and not the right to our socket
-        if self._request_id and "request_id" not in metadata:
-            metadata = {**metadata, "request_id": self._request_id}
-        self._events.append((event, dict(measurements), dict(metadata)))
+            return  # a process that a call forked inherits this, and not the right to our socket
+        name, measurements, metadata, wall, clock, _, _ = record
+        self._events.append((name, measurements, metadata, wall, clock, self._request_id))
         if len(self._events) >= _EVENTS:
             self._channel.send(codec.encode(messages.Events(self._request_id, self._batch())), wait=True)
 

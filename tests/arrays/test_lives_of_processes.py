@@ -49,10 +49,11 @@ def _make(number: int) -> np.ndarray:
 
 @dataclass
 class Seen:
-    """An array of the kernel and what it holds."""
+    """An array of the kernel, what it holds, and by which name a worker may hold the same memory."""
 
     array: np.ndarray
     value: int
+    name: str = ""
 
 
 class Processes(RuleBasedStateMachine):
@@ -72,8 +73,8 @@ class Processes(RuleBasedStateMachine):
 
     seen = Bundle("seen")
 
-    def _add(self, array: np.ndarray, value: int) -> Seen:
-        found = Seen(array, value)
+    def _add(self, array: np.ndarray, value: int, name: str = "") -> Seen:
+        found = Seen(array, value, name)
         self.all.append(found)
         return found
 
@@ -125,7 +126,7 @@ class Processes(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.kept)))
         value = self.kept[name]
         found = self._answer(self.pool.submit(_kept, name))
-        return multiple() if found is None else self._add(found, value)
+        return multiple() if found is None else self._add(found, value, name)
 
     @rule(given=seen)
     def write(self, given: Seen) -> None:
@@ -134,6 +135,8 @@ class Processes(RuleBasedStateMachine):
         given.array[...] = self.count
         for each in shared:
             each.value = self.count
+            # It is the memory that the worker was lent, where the worker did not write to it.
+            self.kept.pop(each.name, None)
 
     @rule(given=consumes(seen))
     def drop(self, given: Seen) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from snakepit_nb import options
-from snakepit_nb.arrays import native
+from snakepit_nb.arrays import founding, native
 from snakepit_nb.arrays.arena import ArenaFull
 from snakepit_nb.arrays.capsules import numpy_memory
 from snakepit_nb.arrays.library import loaded
@@ -350,11 +350,11 @@ def test_without_large_blocks_there_is_no_thread() -> None:
 
 def test_options_can_switch_the_arena_off_and_bound_it() -> None:
     with options.override(arena=False):
-        assert native.from_options() is None
+        assert founding.from_options().arena is None
         assert native.preload_environment() == {}
     with options.override(arena_bytes=1 << 24, arena_budget=1e-12):
-        arena = native.from_options()
-    assert arena is not None
+        arena = founding.from_options().arena
+    assert isinstance(arena, NativeArena)
     assert arena.nbytes == 1 << 24
     with pytest.raises(ArenaFull):
         arena.allocate(1)

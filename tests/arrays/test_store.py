@@ -17,6 +17,7 @@ from snakepit_nb.errors.types import ArrayError
 from tests.stores import (
     KERNEL,
     WORKER,
+    born_in,
     checked_events,
     descriptors,
     introduce,
@@ -232,7 +233,10 @@ def test_a_handle_that_does_not_fit_is_refused_and_its_lease_goes_back(
     pair: tuple[Store, Store], change: dict[str, Any], words: str
 ) -> None:
     kernel, worker = pair
-    handle = lend(kernel, np.zeros(1000), WORKER)
+    array = born_in(kernel, np.zeros(1000))
+    worker.import_(lend(kernel, array, WORKER), peer=KERNEL)
+    worker.take_returns(KERNEL)
+    handle = lend(kernel, array, WORKER)
     before = mappings()
     with pytest.raises(ArrayError, match=words):
         worker.import_(handle._replace(**change), peer=KERNEL)

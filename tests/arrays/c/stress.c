@@ -210,6 +210,40 @@ static void check_fork(void) {
     arena_free(arena, numbers);
 }
 
+/* What the machine has left, for the arena that asks: the linker puts this in the place of the real one. */
+static uint64_t left = UINT64_MAX;
+uint64_t __wrap_arena_memory_left(void);
+uint64_t __wrap_arena_memory_left(void) { return left; }
+
+static uint64_t idle_after_blocks(struct arena *of, uint64_t nbytes) {
+    enum { BLOCKS = 4 };
+    struct block blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        CHECK(snakepit_allocate(of, nbytes, &blocks[i]));
+    for (int i = 0; i < BLOCKS; i++)
+        CHECK(snakepit_free(of, blocks[i].offset, blocks[i].generation));
+    return of->pieces.nbytes[WARM];
+}
+
+/* Free memory goes back to a machine that has little, and stays again when that has more. */
+static void check_scarce(void) {
+    const uint64_t mib = 1 << 20, nbytes = 512 * mib;
+    int fd = memfd_create("scarce", MFD_CLOEXEC);
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)nbytes) == 0);
+    struct arena *scarce = snakepit_open(fd, nbytes, nbytes, nbytes, NO_RESERVE);
+    CHECK(scarce != NULL);
+    CHECK(idle_after_blocks(scarce, 40 * mib) == 160 * mib);
+    left = 50 * mib;
+    CHECK(idle_after_blocks(scarce, 50 * mib) == 50 * mib);
+    left = 2 * mib;
+    CHECK(idle_after_blocks(scarce, 20 * mib) == 2 * mib);
+    left = 7 * mib;
+    CHECK(idle_after_blocks(scarce, 2 * mib) == 7 * mib);
+    left = UINT64_MAX;
+    CHECK(idle_after_blocks(scarce, 40 * mib) == 160 * mib);
+    snakepit_close(scarce);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc >= 4);
     uint64_t seed = strtoull(argv[1], NULL, 10);
@@ -239,5 +273,6 @@ int main(int argc, char **argv) {
            (unsigned long)stats.fallbacks);
     snakepit_close(arena);
     CHECK(arena->unmapped);
+    check_scarce();
     return 0;
 }
