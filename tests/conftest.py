@@ -30,7 +30,7 @@ settings.load_profile("snakepit_nb")
 PATIENCE: Final = 10.0  # seconds that something which is ending may take to end
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is written there
 # One each per process, made at first use and kept to its end: the kernel's arena.
-ONE_MAY_STAY: Final = ("/memfd:snakepit_nb",)
+ONE_MAY_STAY: Final = ("/memfd:snakepit_nb", "/dev/shm/snk_")  # noqa: S108 - with memfd, and without
 # Browsers and semaphores of other programs on the machine come and go there.
 NOT_OURS: Final = (".org.chromium.", ".com.google.Chrome.", "sem.")
 

@@ -65,7 +65,7 @@ class Windows:
         except ArrayError:
             if not self._free:
                 raise
-            self.close()  # address space or the number of maps is short
+            self._free_all()  # address space or the number of maps is short
             return map_memory(self._fd, *part, writable=True, private=True)
 
     def put_away(self, part: Part, address: int) -> None:
@@ -81,6 +81,9 @@ class Windows:
     def close(self) -> None:
         """Undo the maps. Idempotent."""
         self._pages.close()
+        self._free_all()
+
+    def _free_all(self) -> None:
         while self._free:
             (_, nbytes), address = self._free.popitem()
             unmap_memory(address, nbytes)

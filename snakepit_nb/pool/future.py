@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import threading
 import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
@@ -16,9 +17,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
-_making: Final = threading.Lock()
+# Held while a condition is made, or a future that has none ends. By its holder again: what the garbage
+# collector runs in the middle may end another future.
+_making = threading.RLock()
 _SOON: Final = 5.0
 _DONE: Final = frozenset({CANCELLED_AND_NOTIFIED, FINISHED})
+
+
+def _make_anew() -> None:
+    """In a child that was forked: its parent's thread that held the lock is not there."""
+    global _making  # noqa: PLW0603 - a lock cannot be unlocked by another thread
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_anew)
 
 
 class Keeper(Protocol):
@@ -180,23 +193,34 @@ class PoolFuture(concurrent.futures.Future[T]):
         Callbacks are not run here: the thread that settles may be one that waits in `result()` while it holds
         a lock that a callback wants.
         """
+        made = self._made
+        if made is None:
+            with _making:
+                made = self._made
+                if made is None:
+                    # Whoever makes the condition after this finds the state set: nobody waits, no callbacks.
+                    self._end(value, error)
+                    return False
+        # Under the condition: those who hold it count what is not done, and must not count it twice.
+        with made:
+            if not self._end(value, error):
+                return False
+            for waiter in self._waiters:
+                if error is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            made.notify_all()
+            return bool(self._done_callbacks)
+
+    def _end(self, value: T | None, error: BaseException | None) -> bool:
         if self._state in _DONE:
             return False
         self._result = value
         self._exception = error
         self._keeper = None
         self._state = FINISHED
-        # Whoever makes the condition after this line finds the state set: no waiting, no adding callbacks.
-        if self._made is None:
-            return False
-        with self._made:
-            for waiter in self._waiters:
-                if error is None:
-                    waiter.add_result(self)
-                else:
-                    waiter.add_exception(self)
-            self._made.notify_all()
-            return bool(self._done_callbacks)
+        return True
 
     def settle_cancelled(self) -> bool:
         """Become cancelled, also from running; whether callbacks now wait to be run by `run_callbacks`."""

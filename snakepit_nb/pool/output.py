@@ -9,6 +9,46 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class LastWords:
+    r"""The end of what a worker wrote to its stderr since its last answer, for the error of its death.
+
+    What Python printed and what native code wrote come by two ways, and which arrives first says nothing. So
+    neither pushes the other out: each has at least half of the room, and what was printed stands first.
+
+    Example:
+        >>> words = LastWords(most=8)
+        >>> words.written("segfault\n"); words.printed("at 3\n")
+        >>> str(words)
+        ' 3\nult\n'
+    """
+
+    __slots__ = ("_most", "_printed", "_written")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.forget()
+
+    def forget(self) -> None:
+        """It answered: what it complained of says nothing about its death."""
+        self._printed = self._written = ""
+
+    def printed(self, text: str) -> None:
+        """Text from `sys.stderr`."""
+        self._printed = (self._printed + text)[-self._most :]
+
+    def written(self, text: str) -> None:
+        """Text from descriptor 2."""
+        self._written = (self._written + text)[-self._most :]
+
+    def __str__(self) -> str:
+        if not self._printed or not self._written:
+            return self._printed or self._written
+        half = self._most // 2
+        room = max(half, self._most - len(self._written))
+        printed = self._printed[-room:]
+        return printed + self._written[-(self._most - len(printed)) :]
+
+
 class OutputSink(Protocol):
     """Takes what workers write and show, for the one who asked."""
 

@@ -22,6 +22,7 @@ from snakepit_nb import options
 from snakepit_nb.arrays import native
 from snakepit_nb.arrays.handle import plain, writable_view
 from snakepit_nb.errors.types import ArrayError, PoolError
+from snakepit_nb.pool.output import LastWords
 from snakepit_nb.wire import channel
 from snakepit_nb.wire.channel import Channel
 from snakepit_nb.wire.kept import Kept
@@ -237,7 +238,7 @@ class WorkerProcess:
         self.asked_to_end = False
         self.spoke = False
         self.last_origin: object = None
-        self.stderr_tail = ""
+        self.last_words = LastWords(options.current().stderr_tail)
         self._decoders = {"stdout": _decoder(), "stderr": _decoder()}
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
             ours, self.far = channel.pair()

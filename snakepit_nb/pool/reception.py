@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from snakepit_nb import events, options, telemetry
+from snakepit_nb import events, telemetry
 from snakepit_nb.errors import unpack_exception
 from snakepit_nb.errors.types import PoolBroken, ProtocolError, RemoteError, RequestTimeout, WorkerCrashed
 from snakepit_nb.pool.crash import classify, signal_name
@@ -44,7 +44,6 @@ class Reception:
     def __init__(self, office: Office) -> None:
         self._office = office
         self._name = office.name
-        self._tail = options.current().stderr_tail
         self._deaf = False
         self.heard = 0
 
@@ -117,6 +116,8 @@ class Reception:
     def _other(self, worker: WorkerProcess, message: messages.Message) -> None:
         match message:
             case messages.Output(number, stream, text):
+                if stream == "stderr":
+                    worker.last_words.printed(text)
                 self.output(worker, self._origin(worker, number), stream, text)
             case messages.Display(number, content):
                 self.drain_pipes(worker)
@@ -205,8 +206,7 @@ class Reception:
             worker.last_origin = request.origin
             if request.alone or worker.spoke:
                 self.drain_pipes(worker)
-        # What an answered request complained of says nothing about the death of a later one.
-        worker.stderr_tail = ""
+        worker.last_words.forget()
         return request
 
     def settle(  # noqa: PLR0913, PLR0917 - one call for each end of a request, on the hot path
@@ -245,10 +245,8 @@ class Reception:
     # Words and events
 
     def output(self, worker: WorkerProcess, origin: object, stream: str, text: str) -> None:
-        """Pass text on to whoever asked, and keep the end of stderr for a crash."""
+        """Pass text on to whoever asked."""
         worker.spoke = True
-        if stream == "stderr":
-            worker.stderr_tail = (worker.stderr_tail + text)[-self._tail :]
         self._show(lambda sink: sink.stream(origin, stream, text))
 
     def _show(self, how: Callable[[OutputSink], None]) -> None:
@@ -269,6 +267,8 @@ class Reception:
             self._office.reactor.at(soon, lambda: self._end_unheard(worker), lambda: worker.ended is None)
             return False
         if text:
+            if stream == "stderr":
+                worker.last_words.written(text)
             self.output(worker, self._origin(worker, 0), stream, text)
         return bool(text)
 
@@ -276,7 +276,7 @@ class Reception:
     def _end_unheard(worker: WorkerProcess) -> None:
         """End a worker whose answer can never come: its call might run for ever."""
         if worker.ended is None and not worker.can_answer():
-            worker.stderr_tail += _UNHEARD
+            worker.last_words.written(_UNHEARD)
             worker.kill()
 
     def drain_pipes(self, worker: WorkerProcess) -> None:
@@ -372,7 +372,7 @@ class Reception:
             exit_code=exit_code if exit_code is not None and exit_code >= 0 else None,
             classification=classify(exit_code),
             memory_mb=ended.memory_mb if ended is not None else None,
-            stderr_tail=worker.stderr_tail if worker is not None else "",
+            stderr_tail=str(worker.last_words) if worker is not None else "",
             request_id=request.number,
             command=request.command,
             worker_id=worker_id,

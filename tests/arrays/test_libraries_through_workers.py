@@ -213,7 +213,7 @@ def test_the_state_of_a_model_costs_one_copy_for_each_storage_and_none_the_secon
     model = torch.nn.Sequential(*(torch.nn.Linear(300, 300) for _ in range(4)))
 
     def total(state: dict[str, Any]) -> float:
-        return float(sum(each.sum() for each in state.values()))
+        return sum(float(each.double().sum()) for each in state.values())
 
     expected = total(model.state_dict())
     counts = []

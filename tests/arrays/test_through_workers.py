@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ def pool() -> Iterator[Pool]:
 def needs_birth() -> None:
     """For tests of what only happens where arrays are born in shared memory."""
     store = loans.kernel_store()
+    loans.bear_here()
     probe = np.ones(LARGE)
     block = store.arena.find(probe.ctypes.data, probe.nbytes) if store.arena is not None else None
     if block is None or store.arena is None:
@@ -248,8 +250,16 @@ def test_ten_thousand_arrays_through_workers_leave_nothing(pool: Pool) -> None:
 
     turn()
     _settled(pool)
-    before = (store.stats().live_bytes, store.stats().leases, descriptors())
+    before, memory = (store.stats().live_bytes, store.stats().leases, descriptors()), _memory_of_all()
     for _ in range(40):
         turn()
     _settled(pool)
     assert (store.stats().live_bytes, store.stats().leases, descriptors()) == before
+    # Two gigabytes went by; what Python itself sets aside is far less.
+    assert _memory_of_all() - memory < 32 << 20
+
+
+def _memory_of_all() -> int:
+    """Bytes that this process, the nursery and the workers hold, each shared page counted once."""
+    this = psutil.Process()
+    return sum(int(each.memory_full_info().pss) for each in (this, *this.children(recursive=True)))

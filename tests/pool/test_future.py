@@ -135,3 +135,29 @@ def test_an_abandoned_future_ends_although_its_condition_is_held(future: PoolFut
     future.abandon(OSError("not here"))
     with pytest.raises(OSError, match="not here"):
         future.result()
+
+
+class _Door(threading.Condition):
+    """A condition that tells when somebody comes to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def __enter__(self) -> bool:
+        self.asked.set()
+        return super().__enter__()
+
+
+def test_a_future_is_not_done_while_others_count_what_is_not_done(keeper: Keeper) -> None:
+    # `concurrent.futures.wait` counts under the condition; one that ended in the middle was counted twice.
+    future = PoolFuture[int](keeper, 1, "test")
+    door = future._made = _Door()
+    thread = threading.Thread(target=future.settle, args=(1, None))
+    door.acquire()
+    thread.start()
+    assert door.asked.wait(20)
+    assert not future.done()
+    door.release()
+    thread.join(20)
+    assert future.result() == 1
