@@ -19,7 +19,7 @@ class LastWords:
         >>> words = LastWords(most=8)
         >>> words.written("segfault\n"); words.printed("at 3\n")
         >>> str(words)
-        ' 3\nult\n'
+        't 3\nult\n'
     """
 
     __slots__ = ("_most", "_printed", "_written")
