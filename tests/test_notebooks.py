@@ -26,12 +26,10 @@ class Executed(NamedTuple):
     told: str
 
 
-@pytest.fixture(scope="module")
-def first_cell(tmp_path_factory: pytest.TempPathFactory) -> Executed:
-    """The first notebook after `make demo`'s own way of running it."""
-    out = tmp_path_factory.mktemp("out")
+def executed(name: str, out: Path) -> Executed:
+    """A notebook after `make demo`'s own way of running it."""
     done = subprocess.run(
-        [sys.executable, "tools/run_notebook.py", "notebooks/01_first_cell.ipynb", "--out", str(out)],
+        [sys.executable, "tools/run_notebook.py", f"notebooks/{name}.ipynb", "--out", str(out)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -40,9 +38,19 @@ def first_cell(tmp_path_factory: pytest.TempPathFactory) -> Executed:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    page = (out / "01_first_cell.html").read_text(encoding="utf-8")
-    cells = nbformat.read(out / "01_first_cell.ipynb", as_version=4).cells
+    page = (out / f"{name}.html").read_text(encoding="utf-8")
+    cells = nbformat.read(out / f"{name}.ipynb", as_version=4).cells
     return Executed({cell.id: cell for cell in cells}, page, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def first_cell(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    return executed("01_first_cell", tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    return executed("02_arrays", tmp_path_factory.mktemp("out"))
 
 
 def printed(cell: Any) -> str:
@@ -141,3 +149,27 @@ def test_the_summary_of_the_demo_says_the_same_as_the_notebook(first_cell: Execu
     # The replacement of the one that crashed may come after the table.
     assert int(started[1]) >= events["worker.started"][0]
     assert "11 requests executed (1 failed)" in first_cell.told
+
+
+def test_the_arrays_go_and_come_and_none_of_them_is_copied(arrays: Executed) -> None:
+    assert value(arrays.cells["deviations"]) == "(128, 512, 512)"
+    assert value(arrays.cells["own"]) == "(numpy.ndarray, True)"
+    assert value(arrays.cells["in-a-table"]) == "3"
+    (table,) = [output.data["text/markdown"] for output in arrays.cells["events"].outputs]
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| (\w*) \| \d+ \| ([\d.]+) \|$", table, re.MULTILINE)
+    assert [row[:3] for row in rows] == [("export", "to_kernel", ""), ("export", "to_worker", "")]
+    assert float(rows[0][3]) > 2 * 268
+
+
+def test_the_notebook_s_array_changes_in_place_only_where_the_cell_asked_for_it(arrays: Executed) -> None:
+    cells = arrays.cells
+    assert [value(cells[name]) for name in ("unchanged", "changed")] == ["True", "0.0"]
+    assert value(cells["views"]) == "(True, True)"
+
+
+def test_the_reader_is_told_what_is_shared_and_how_well_this_machine_can(arrays: Executed) -> None:
+    (status,) = [output.data["text/plain"] for output in arrays.cells["status"].outputs]
+    assert re.search(r"[\d.]+ GB shared, 0 B copied", status)
+    (doctor,) = [output.data["text/plain"] for output in arrays.cells["doctor"].outputs]
+    assert "shared without a copy from 1.0 MB on" in doctor
+    assert "born in shared memory, whatever library makes them" in doctor
