@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snakepit_nb import options
 from snakepit_nb.arrays import native
 from snakepit_nb.arrays.arena import Arena
+from snakepit_nb.arrays.memory import room_of_named
 from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 
 
 _MOST_UNSEEN: Final = 256 << 20
+# The limit of the container that this runs in, with either version of control groups.
+_GROUPS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 class Founded(NamedTuple):
@@ -34,7 +42,7 @@ def from_options() -> Founded:
     chosen = options.current()
     if not chosen.arena:
         return Founded(None, "disabled")
-    budget = int(_memory() * chosen.arena_budget)
+    budget = int(most() * chosen.arena_budget)
     try:
         return Founded(_found(chosen.arena_bytes, budget, warm_limit(chosen.arena_warm_bytes)), "platform")
     except ArrayError:
@@ -48,11 +56,21 @@ def warm_limit(wished: int) -> int:
         >>> warm_limit(1000)
         1000
     """
-    return min(wished, _memory() // 4)
+    return min(wished, most() // 4)
 
 
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def most() -> int:
+    """How many bytes there can be of shared memory: the machine's, or less in a container that is limited.
+
+    Example:
+        >>> most() > 0
+        True
+    """
+    bounds = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), room_of_named()]
+    for group in _GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # no such file; or it says "max"
+            bounds.append(int(group.read_text(encoding="ascii")))
+    return min(bound for bound in bounds if bound is not None)
 
 
 def _found(nbytes: int, budget: int, warm_bytes: int) -> Allocator:

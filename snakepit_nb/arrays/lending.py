@@ -27,6 +27,7 @@ class Lease:
         kept: What keeps borrowed memory here while it is lent on.
         parcel: The id of the memory that was made for this loan alone.
         holder: Who has it; None while it is on its way.
+        told: Whether events tell of it: not where a long message lies there and no array.
         since_ns: When the loan began, on the machine's monotonic clock.
     """
 
@@ -35,6 +36,7 @@ class Lease:
     kept: object = None
     parcel: str = ""
     holder: str | None = None
+    told: bool = True
     since_ns: int = field(default_factory=time.monotonic_ns)
 
 

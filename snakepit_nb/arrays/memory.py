@@ -13,9 +13,11 @@ import contextlib
 import ctypes
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import uuid
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ _MADV_REMOVE: Final = 9
 _FAILED: Final = ctypes.c_void_p(-1).value
 _SEAL_SHRINK_GROW: Final = 0x0002 | 0x0004
 _ADD_SEALS: Final = 1033
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where shm_open puts what it makes; only looked at here
 _MOST_AT_ONCE: Final = 1 << 30  # the system moves at most 2 GiB in one call
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -127,6 +130,20 @@ def memory_file(nbytes: int) -> MemoryFile:
     _posixshmem.shm_unlink(name)
     os.ftruncate(fd, nbytes)
     return MemoryFile(fd, limited=True)
+
+
+def room_of_named() -> int | None:
+    """The size of the file system that holds a `memory_file`, in bytes; None where it needs none.
+
+    Example:
+        >>> room_of_named() is None or room_of_named() >= 0
+        True
+    """
+    if _has_memfd():
+        return None
+    if not SHARED_MEMORY.is_dir():
+        return 0
+    return shutil.disk_usage(SHARED_MEMORY).total or sys.maxsize  # none: it has no limit of its own
 
 
 def file_of(data: bytes | memoryview) -> int:

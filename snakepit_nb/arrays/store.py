@@ -193,13 +193,15 @@ class Store:
                 pass
             else:
                 bytes_at(arena.address + block.offset, nbytes)[:] = np.frombuffer(data, np.uint8)
-                return Placed(arena.id, block.offset, self.leases.open(Lease(block.nbytes, block)))
+                return Placed(
+                    arena.id, block.offset, self.leases.open(Lease(block.nbytes, block, told=False))
+                )
         try:
             fd = file_of(data)
         except OSError as error:
             message = f"a message of {nbytes} bytes finds no room in memory: {error.strerror}"
             raise ArrayError(message) from error
-        lease = Lease(nbytes)
+        lease = Lease(nbytes, told=False)
         number = self.leases.open(lease)
         lease.parcel = name(number)
         self.attach(lease.parcel, fd, nbytes)
@@ -235,7 +237,8 @@ class Store:
                 self.arena.free(lease.block)
             if lease.parcel:
                 self.detach(lease.parcel)
-            self.ledger.tell_end(event, number, lease)
+            if lease.told:
+                self.ledger.tell_end(event, number, lease)
 
     # Borrowing
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import html
 import os
 import platform
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snakepit_nb import options
-from snakepit_nb.arrays import native
+from snakepit_nb.arrays import founding, native
+from snakepit_nb.arrays.memory import SHARED_MEMORY, room_of_named
 from snakepit_nb.magics.display import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is written there
 _HUGE_PAGES: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 _PACKAGES: Final = ("numpy", "pyarrow", "pandas", "polars", "torch", "cupy", "jax")
 
@@ -128,14 +127,14 @@ def _results() -> Finding:
 
 
 def _nameless() -> Finding:
-    if hasattr(os, "memfd_create") and os.environ.get("SNAKEPIT_NB_MEMFD", "1") != "0":
+    size = room_of_named()
+    if size is None:
         return Finding("shared memory", "memfd: bounded by the machine's memory alone")
-    if not _SHARED_MEMORY.is_dir():
+    if not size:
         return Finding("shared memory", "none", "arrays are copied on this system")
-    size = shutil.disk_usage(_SHARED_MEMORY).total
     low = size < 1 << 30
     advice = "in a container: --shm-size=8g; arrays that do not fit are copied" if low else ""
-    return Finding("shared memory", f"{_SHARED_MEMORY}, {in_bytes(size)}", advice)
+    return Finding("shared memory", f"{SHARED_MEMORY}, {in_bytes(size)}", advice)
 
 
 def _huge_pages() -> Finding:
@@ -157,7 +156,7 @@ def _memory() -> Finding:
     import psutil  # noqa: PLC0415 - only who asks needs it
 
     memory = psutil.virtual_memory()
-    budget = in_bytes(memory.total * options.current().arena_budget)
+    budget = in_bytes(founding.most() * options.current().arena_budget)
     return Finding(
         "memory",
         f"{in_bytes(memory.total)}, {in_bytes(memory.available)} free; arrays may take {budget}",

@@ -306,7 +306,7 @@ def test_bytes_are_put_where_there_is_room_and_gone_when_their_lease_ends(
         assert store.read(placed.arena, placed.offset, nbytes) == data
         store.release([placed.lease])
         store.release([placed.lease])
-    assert captured.names() == [RELEASE]
+    assert captured.names() == []  # events tell of arrays
     assert descriptors() == before
     assert store.stats().live_bytes == 0
     if store.arena is None or placed.arena != store.arena.id:
