@@ -100,10 +100,10 @@ def fits(nbytes: int, copies: int, what: str) -> bool:
     return False
 
 
-def entered(stack: ExitStack) -> list[Host]:
-    """All contestants that are installed; this package first."""
+def entered(stack: ExitStack, names: Sequence[str]) -> list[Host]:
+    """Those of these contestants that are installed; this package first."""
     hosts = []
-    for name in CONTESTANTS:
+    for name in names:
         try:
             hosts.append(stack.enter_context(hosted(name, WORKERS)))
         except ImportError as error:
@@ -169,13 +169,15 @@ def numpy_work(effort: Effort) -> dict[str, Told]:
     return told
 
 
-def crowds(effort: Effort) -> dict[str, tuple[float, float]]:
+def crowds(effort: Effort, names: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Bytes of all processes together: before, and while eight workers at once hold one array.
 
     Nothing is kept warm or prepared: a copy that went into such memory would not show.
     """
     told = {}
     for name in (US, EXECUTOR, JOBLIB, RAY):
+        if name not in names:
+            continue
         room = PICKLED * CROWD if name == EXECUTOR else ROOM
         if not fits(effort.crowd, room, f"eight workers of {name}"):
             continue
@@ -188,7 +190,7 @@ def crowds(effort: Effort) -> dict[str, tuple[float, float]]:
     return told
 
 
-def measured(effort: Effort) -> Tables:
+def measured(effort: Effort, names: Sequence[str]) -> Tables:
     """Measure everything, and print each table as soon as it is there."""
     tables = Tables({}, {}, {}, {})
 
@@ -196,7 +198,7 @@ def measured(effort: Effort) -> Tables:
         print(text, end="\n\n", flush=True)
 
     with ExitStack() as stack:
-        hosts = entered(stack)
+        hosts = entered(stack, names)
         for measure, told in passing(effort, hosts):
             tables.passing[measure] = told
             tell(by_size(TITLES[measure], told))
@@ -205,7 +207,7 @@ def measured(effort: Effort) -> Tables:
         tell(by_size("In, foreign: an array over a bytearray, which has to be copied", tables.copies))
     tables.numpy.update(numpy_work(effort))
     tell(with_and_without("NumPy here, arrays born in shared memory (and to malloc's)", tables.numpy))
-    tables.crowds.update(crowds(effort))
+    tables.crowds.update(crowds(effort, names))
     print(f"Memory of all processes while {CROWD} workers read one array of {label(effort.crowd)}")
     for name, (before, during) in tables.crowds.items():
         print(f"  {name:24}{label(during):>10}, {label(during - before)} more than before")
@@ -217,12 +219,13 @@ def main(arguments: list[str]) -> int:
     """Run from a command line; the exit status."""
     parser = argparse.ArgumentParser(description="Measure what it costs to pass arrays to another process.")
     parser.add_argument("--quick", action="store_true", help="up to 64 MiB, fewer rounds and calls")
+    parser.add_argument("--ours", action="store_true", help="without the peers, who take most of the time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     chosen = parser.parse_args(arguments)
     effort = QUICK if chosen.quick else FULL
     facts = {**machine(), "memory free": label(psutil.virtual_memory().available)}
     print(", ".join(f"{key} {value}" for key, value in facts.items()), f"{effort.rounds} rounds\n", sep="; ")
-    tables = measured(effort)
+    tables = measured(effort, (US, HERE) if chosen.ours else tuple(CONTESTANTS))
     found = list(aims(tables))
     for each in found:
         print(f"{'yes' if each.met else 'NO ':4}{each.aim}: {each.found}")

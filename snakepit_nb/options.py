@@ -66,8 +66,23 @@ class Options:
     deaths: int = _option(
         5, "More deaths of workers than this within `deaths_within` seconds break the pool."
     )
+    taint: float = _option(
+        0.5,
+        "Seconds that a worker's slot stays empty after a crash of a kind in `taint_kinds`; "
+        "twice as many after each further one without an answer in between, 30 at most.",
+    )
+    taint_kinds: str = _option("segfault,abort,oom,gpu", "The kinds of crashes that taint, joined by commas.")  # type: ignore[arg-type]
     deaths_within: float = _option(30.0, "The window, in seconds, in which `deaths` are counted.")
     nesting: int = _option(3, "How deep pools may nest: a pool in a worker of a pool counts two.")
+    max_requests: int = _option(0, "After how many requests a worker is replaced by a new one; 0 for never.")
+    ttl: float = _option(0.0, "After how many seconds a worker is replaced by a new one; 0 for never.")
+    ttl_jitter: float = _option(
+        0.1, "By which part of `ttl` chance may shorten it, so that a pool's workers do not end together."
+    )
+    max_memory: int = _option(
+        0, "From how many bytes of its own on a worker is replaced, once it has answered; 0 for never."
+    )
+    hard_memory: float = _option(1.5, "At how many times `max_memory` a worker is killed at once.")
     stderr_tail: int = _option(4096, "Characters of a worker's last stderr output kept for its crash error.")
 
     @classmethod

@@ -7,7 +7,7 @@ borrower writes for itself alone gets a map of its own, a window.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from snakepit_nb.arrays.memory import PAGE, bytes_at, give_pages_back, map_memory, read_at, unmap_memory
 from snakepit_nb.arrays.windows import Windows
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from snakepit_nb.arrays.arena import Allocator
     from snakepit_nb.arrays.handle import ArrayHandle, Mode
+
+
+_BLOCK: Final = 512  # what `st_blocks` counts, whatever the file system
 
 
 class Mapped(NamedTuple):
@@ -95,6 +98,11 @@ class Attached:
         if self.owned is not None:
             return bytes_at(self._writable + offset, nbytes).tobytes()
         return read_at(self.fd, offset, nbytes)
+
+    def owners_bytes(self) -> int:
+        """How much memory it takes that no array here lies in."""
+        taken = os.fstat(self.fd).st_blocks * _BLOCK
+        return max(0, taken - sum(nbytes for _, nbytes in self.extents.values()))
 
     def punch_out(self, within: Iterable[tuple[int, int]]) -> None:
         """Give the pages in these ranges back that no array here lies in; their owner is gone."""

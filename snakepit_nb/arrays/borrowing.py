@@ -174,6 +174,12 @@ class Borrower:
                     attached.punch_out([(0, attached.nbytes)])
         self._books.settle()
 
+    def owners_bytes(self, arena_id: str) -> int:
+        """How many bytes of memory a peer's arena takes, less those of arrays that are looked at here."""
+        with self._books.lock:
+            attached = self._attached.get(arena_id)
+            return 0 if attached is None else attached.owners_bytes()
+
     def _close_unused(self, attached: Attached) -> None:
         if attached.gone and not attached.extents and self._attached.pop(attached.id, None) is not None:
             attached.close()

@@ -11,17 +11,24 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snakepit_nb import events
 from snakepit_nb.arrays import founding
 from snakepit_nb.arrays.handle import plain
 from snakepit_nb.pool import loans
+from snakepit_nb.pool.crash import Crash
+from snakepit_nb.pool.health import Health, oom_kills
+from snakepit_nb.pool.member import Phase
 from snakepit_nb.pool.process import WorkerProcess
-from snakepit_nb.pool.state import Phase
+from snakepit_nb.pool.restart import Taints
 from snakepit_nb.wire import codec, messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from snakepit_nb.pool import actions
     from snakepit_nb.pool.office import Office
     from snakepit_nb.pool.reception import Reception
+    from snakepit_nb.pool.recycle import Policy
 
 _NUDGE: Final = codec.encode(messages.Nudge())
 _STOP: Final = codec.encode(messages.Stop())
@@ -41,14 +48,24 @@ class WorkerFacts(NamedTuple):
 class Lifecycle:
     """Starts, ends and buries the workers of one pool."""
 
-    def __init__(self, office: Office, reception: Reception, preload: tuple[str, ...]) -> None:
+    def __init__(
+        self, office: Office, reception: Reception, preload: tuple[str, ...], policy: Policy
+    ) -> None:
         self._office = office
         self._reception = reception
         self._preload = preload
         chosen = office.options
         warm = founding.warm_limit(chosen.arena_warm_bytes) // office.state.max_workers
+        if policy.max_memory is not None:
+            # What is only kept for the next array must not be what ends a worker.
+            warm = min(warm, policy.max_memory // 4)
         self._chosen = replace(chosen, arena_warm_bytes=warm)
         self._change = threading.Condition(office.lock)
+        self._health = Health(office, self.recycle, policy)
+        kinds = (each.strip() for each in chosen.taint_kinds.split(","))
+        self._taints = Taints(chosen.taint, frozenset(kinds))
+        self._tainted: dict[int, WorkerProcess] = {}
+        self._oom_kills = oom_kills()
 
     # Births
 
@@ -74,6 +91,27 @@ class Lifecycle:
                 self.kill(action.worker_id)
             overdue = time.monotonic_ns() + int(office.options.start_timeout * _SECOND)
             office.reactor.at(overdue, worker.kill, lambda: self._is_starting(worker))
+
+    def accepted(self, worker: WorkerProcess) -> None:
+        """A worker has said hello, and its initializer, if any, went well: it serves, or stands by."""
+        office = self._office
+        worker.ready_at = time.monotonic()
+        known = {"worker_id": worker.worker_id, "pool": office.name}
+        with office.lock:
+            startup_ms = round((worker.ready_at - worker.began) * 1000)
+            office.tell(
+                events.WORKER_STARTED,
+                {"startup_time_ms": startup_ms},
+                {**known, "profile": "process", "capacity": 1},
+            )
+            seen = office.state.workers.get(worker.worker_id)
+            before = self._tainted.pop(seen.slot, None) if seen is not None else None
+            if before is not None and before.crash is not None:
+                office.tell(events.WORKER_RESTARTED, {}, {**known, **before.crash.facts()})
+            worker.started = True
+            office.act(office.state.ready(worker.worker_id))
+            office.changed()
+        self._health.watch(worker)
 
     def _is_starting(self, worker: WorkerProcess) -> bool:
         seen = self._office.state.workers.get(worker.worker_id)
@@ -122,6 +160,14 @@ class Lifecycle:
         if worker is not None:
             worker.kill(signal.SIGINT)
 
+    def recycle(self, worker_ids: Iterable[str], reason: str) -> None:
+        """Have workers replaced, without loss of what they run; in any thread."""
+        office = self._office
+        with office.lock:
+            for worker_id in worker_ids:
+                office.act(office.state.recycled(worker_id, reason))
+        office.flush()
+
     # Deaths
 
     def bury(self, worker: WorkerProcess) -> None:
@@ -141,13 +187,44 @@ class Lifecycle:
             self._reception.forget(worker)
             unclaimed = self._unclaimed(worker)
             crashed = not worker.asked_to_end
+            if crashed:
+                before, self._oom_kills = self._oom_kills, oom_kills()
+                starved = worker.over_limit or self._oom_kills > before
+                worker.crash = Crash.of(worker.ended.exit_code, str(worker.last_words), starved=starved)
+            taint = self._taint_of(worker) if crashed else 0.0
             if crashed or not office.state.closing:
-                self._reception.tell_death(worker, crashed=crashed)
-            office.act(office.state.died(worker.worker_id, unclaimed, time.monotonic()))
+                self._reception.tell_death(worker, reason=self._why_it_ended(worker), taint=taint)
+            office.act(office.state.died(worker.worker_id, unclaimed, time.monotonic(), taint=taint > 0))
             del office.workers[worker.worker_id]
             self._settle_loans(worker)
             worker.close()
             self._change.notify_all()
+
+    def _taint_of(self, worker: WorkerProcess) -> float:
+        """For how long a crash taints the worker's slot, in seconds; has it cleared then."""
+        office = self._office
+        seen = office.state.workers.get(worker.worker_id)
+        if seen is None or worker.crash is None or office.state.has_successor(worker.worker_id):
+            return 0.0
+        slot = seen.slot
+        if seen.served:
+            self._taints.served(slot)
+        seconds = self._taints.after(slot, worker.crash.kind)
+        if seconds:
+            self._tainted[slot] = worker
+            due = time.monotonic_ns() + int(seconds * _SECOND)
+            office.reactor.at(due, lambda: self._clear(slot), lambda: not office.finished.is_set())
+        return seconds
+
+    def _clear(self, slot: int) -> None:
+        office = self._office
+        with office.lock:
+            office.act(office.state.cleared(slot))
+
+    def _why_it_ended(self, worker: WorkerProcess) -> str:
+        """Why a worker was recycled that did not die by itself."""
+        seen = self._office.state.workers.get(worker.worker_id)
+        return seen.retiring if seen is not None and seen.retiring else "manual"
 
     def _unclaimed(self, worker: WorkerProcess) -> list[int]:
         """The requests that a worker was sent and never took, oldest first."""

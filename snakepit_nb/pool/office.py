@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
     from snakepit_nb.options import Options
     from snakepit_nb.pool import actions
+    from snakepit_nb.pool.lifecycle import Lifecycle
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.reactor import Reactor
@@ -31,6 +32,8 @@ class Office(Protocol):
     initializer: Request | None
     sink: Callable[[], OutputSink]
     reactor: Reactor
+    lifecycle: Lifecycle
+    finished: threading.Event
 
     def act(self, decided: Iterable[actions.Action]) -> None:
         """Do these things, in order; the lock is held."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import itertools
-import math
 import os
-import re
 import sys
 import time
 import weakref
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from snakepit_nb import options
 from snakepit_nb.arrays.store import Store
 from snakepit_nb.errors.types import PoolError
+from snakepit_nb.pool import arguments as given
 from snakepit_nb.pool import loans, output
 from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
 from snakepit_nb.pool.future import PoolFuture
@@ -36,7 +35,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _EXIT_BUDGET: Final = 1.4
-_NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 _ages: Final = itertools.count()
 _alive: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
 _supervisors: Final[weakref.WeakSet[Supervisor]] = weakref.WeakSet()
@@ -55,6 +53,11 @@ class Pool(concurrent.futures.Executor):
         initargs: Arguments of `initializer`.
         preload: Modules that are imported once, before workers are forked from that process; a start then
             costs milliseconds whatever they are. Never a module that starts CUDA or threads.
+        max_requests: After how many requests a worker is replaced by a new one.
+        ttl: After how many seconds it is, less up to a tenth by chance.
+        max_memory: From how many bytes of its own on it is, once it has answered: a number, or a text such as
+            `"4GB"`. At half as much again it is killed at once, and its request fails. All three are
+            None for what the options of the same names say, which is never.
 
     Raises:
         ValueError, TypeError: an argument is not what is said above.
@@ -75,8 +78,14 @@ class Pool(concurrent.futures.Executor):
         initializer: Callable[..., object] | None = None,
         initargs: Sequence[object] = (),
         preload: Sequence[str] = (),
+        max_requests: int | None = None,
+        ttl: float | None = None,
+        max_memory: int | str | None = None,
     ) -> None:
-        _check(max_workers, name, profile, initializer, preload)
+        if max_workers is not None:
+            given.count("max_workers", max_workers)
+        given.check(name, profile, initializer, preload)
+        policy = given.policy(options.current(), max_requests, ttl, max_memory)
         deepest = options.current().nesting
         if nesting() >= deepest:
             text = (
@@ -84,12 +93,17 @@ class Pool(concurrent.futures.Executor):
                 "(option nesting); do the inner work in the cell itself"
             )
             raise PoolError(text)
-        self._max_workers = max_workers or _cores()
+        self._max_workers = max_workers or given.cores()
         self._name = name
         self._age = next(_ages)
         first = None if initializer is None else _first_request(initializer, tuple(initargs))
         self._supervisor = Supervisor(
-            name, self._max_workers, preload=tuple(preload), initializer=first, sink=output.sink
+            name,
+            self._max_workers,
+            preload=tuple(preload),
+            initializer=first,
+            sink=output.sink,
+            policy=policy,
         )
         _alive.add(self)
         _supervisors.add(self._supervisor)
@@ -152,7 +166,7 @@ class Pool(concurrent.futures.Executor):
             PoolClosed, PoolBroken, CaptureError, ArrayError: as for `submit`.
         """
         if timeout is not None:
-            timeout = _seconds(timeout)
+            timeout = given.seconds("timeout", timeout)
         began = time.monotonic_ns()
         supervisor = self._supervisor
         if supervisor.state.closing or supervisor.state.broken is not None:
@@ -238,6 +252,24 @@ class Pool(concurrent.futures.Executor):
     def interrupt(self, future: PoolFuture[Any]) -> None:
         """Raise KeyboardInterrupt in the worker that runs this request; the worker lives on."""
         self._supervisor.interrupt(future)
+
+    def recycle(self, worker_id: str | None = None) -> None:
+        """Replace a worker, or all, by new ones; what they run and what waits is not lost.
+
+        Each serves until its successor is ready, and that one takes over when the first has answered.
+
+        Raises:
+            PoolClosed, PoolBroken: there is nothing to replace any more.
+            PoolError: no worker of this pool has that id.
+
+        Example:
+            >>> with Pool(1, name="doc") as pool:
+            ...     before = pool.start().workers()[0].pid
+            ...     pool.recycle()
+            ...     pool.submit(abs, -1).result()
+            1
+        """
+        self._supervisor.recycle(worker_id)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base class's signature
         """Take no more work and end the workers when the last request is answered. Idempotent.
@@ -373,49 +405,6 @@ def _results(futures: list[PoolFuture[Any]], until: float | None, *, chunked: bo
     finally:
         for future in futures:
             future.cancel()
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def _seconds(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        text = f"timeout: expected a number of seconds, got {timeout!r}"
-        raise TypeError(text)
-    if not 0 < timeout < math.inf:
-        text = f"timeout: expected a number of seconds above zero, got {timeout!r}"
-        raise ValueError(text)
-    return float(timeout)
-
-
-def _check(
-    max_workers: int | None,
-    name: str,
-    profile: str,
-    initializer: Callable[..., object] | None,
-    preload: Sequence[str],
-) -> None:
-    if max_workers is not None:
-        if isinstance(max_workers, bool) or not isinstance(max_workers, int):
-            text = f"max_workers: expected a whole number, got {max_workers!r}"
-            raise TypeError(text)
-        if max_workers < 1:
-            text = f"max_workers: expected at least 1, got {max_workers}"
-            raise ValueError(text)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        text = f"name: expected a letter and then letters, digits, '_', '-' or '.', got {name!r}"
-        raise ValueError(text)
-    if profile != "process":
-        text = f"profile: expected 'process', got {profile!r}"
-        raise ValueError(text)
-    if initializer is not None and not callable(initializer):
-        text = f"initializer: expected a callable, got {initializer!r}"
-        raise TypeError(text)
-    if isinstance(preload, str) or not all(isinstance(each, str) for each in preload):
-        text = f"preload: expected names of modules, like ('pandas',), got {preload!r}"
-        raise TypeError(text)
 
 
 def live_pools() -> list[Pool]:

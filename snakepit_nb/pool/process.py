@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from snakepit_nb.arrays.store import Store
+    from snakepit_nb.pool.crash import Crash
 
 _ROOM: Final = 1 << 16
 _NESTING: Final = "SNAKEPIT_NB_DEPTH"
@@ -236,6 +237,10 @@ class WorkerProcess:
         self.ended: Ended | None = None
         self.request_count = 0
         self.asked_to_end = False
+        self.over_limit = False
+        self.crash: Crash | None = None
+        self.memory_mb = 0.0
+        self.threshold_mb = 0.0
         self.spoke = False
         self.last_origin: object = None
         self.last_words = LastWords(options.current().stderr_tail)

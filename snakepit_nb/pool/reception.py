@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from snakepit_nb import events, telemetry
 from snakepit_nb.errors import unpack_exception
 from snakepit_nb.errors.types import PoolBroken, ProtocolError, RemoteError, RequestTimeout, WorkerCrashed
-from snakepit_nb.pool.crash import classify, signal_name
 from snakepit_nb.wire import classes, codec, messages
 from snakepit_nb.wire.forwarding import unpack_events
 from snakepit_nb.wire.messages import Phase, Side, follow
@@ -196,7 +195,7 @@ class Reception:
             request = office.requests.pop(number, None)
             if request is None and worker.initializing == number:
                 worker.initializing = 0
-                self._ready(worker)
+                office.lifecycle.accepted(worker)
                 return None
             actions = office.state.answered(worker.worker_id, number, run_ns)
             if actions:
@@ -328,20 +327,7 @@ class Reception:
             )
             worker.channel.send(codec.encode(define) + packet)
             return
-        self._ready(worker)
-
-    def _ready(self, worker: WorkerProcess) -> None:
-        office = self._office
-        worker.ready_at = time.monotonic()
-        with office.lock:
-            office.tell(
-                events.WORKER_STARTED,
-                {"startup_time_ms": round((worker.ready_at - worker.began) * 1000)},
-                {"worker_id": worker.worker_id, "pool": self._name, "profile": "process", "capacity": 1},
-            )
-            worker.started = True
-            office.act(office.state.ready(worker.worker_id))
-            office.changed()
+        office.lifecycle.accepted(worker)
 
     def _break(self, reason: str) -> None:
         office = self._office
@@ -370,7 +356,7 @@ class Reception:
         return WorkerCrashed(
             signal=-exit_code if exit_code is not None and exit_code < 0 else None,
             exit_code=exit_code if exit_code is not None and exit_code >= 0 else None,
-            classification=classify(exit_code),
+            classification=worker.crash.kind if worker is not None and worker.crash else "killed",
             memory_mb=ended.memory_mb if ended is not None else None,
             stderr_tail=str(worker.last_words) if worker is not None else "",
             request_id=request.number,
@@ -379,36 +365,30 @@ class Reception:
             pool=self._name,
         )
 
-    def tell_death(self, worker: WorkerProcess, *, crashed: bool) -> None:
-        """Emit the end of a worker's life, and before that what it looked like if nobody asked for it."""
-        # One call, so that no other thread's events come between the two, nor the second before the first.
-        self._office.soon(self._tell_death, worker, crashed)
+    def tell_death(self, worker: WorkerProcess, *, reason: str, taint: float) -> None:
+        """Emit the end of a worker's life, and before that what it looked like if nobody asked for it.
 
-    def _tell_death(self, worker: WorkerProcess, crashed: bool) -> None:  # noqa: FBT001 - passed on as it is
-        if crashed:
-            self._tell_crash(worker)
+        Where it taints the worker's slot, `taint` says for how many seconds.
+        """
+        # One call, so that no other thread's events come between the two, nor the second before the first.
+        self._office.soon(self._tell_death, worker, reason, taint)
+
+    def _tell_death(self, worker: WorkerProcess, reason: str, taint: float) -> None:
+        crash = worker.crash
+        if crash is not None:
+            facts = {"worker_id": worker.worker_id, "pool": self._name, **crash.facts()}
+            telemetry.execute(events.WORKER_CRASH, {}, facts)
+            if taint:
+                duration = {"duration_ms": round(taint * 1000)}
+                telemetry.execute(events.WORKER_TAINTED, duration, facts)
         # A life that never began has no end.
         if worker.started:
-            self._tell_recycled(worker, "worker_died" if crashed else "manual")
-
-    def _tell_crash(self, worker: WorkerProcess) -> None:
-        code = worker.ended.exit_code if worker.ended else None
-        kind = classify(code)
-        telemetry.execute(
-            events.WORKER_CRASH,
-            {},
-            {
-                "worker_id": worker.worker_id,
-                "pool": self._name,
-                "reason": signal_name(code) or kind,
-                "exit_code": code,
-                "device": None,
-                "signal": signal_name(code),
-                "classification": kind,
-            },
-        )
+            self._tell_recycled(worker, "worker_died" if crash is not None else reason)
 
     def _tell_recycled(self, worker: WorkerProcess, reason: str) -> None:
+        memory: dict[str, object] = {}
+        if reason == "memory_threshold":
+            memory = {"memory_mb": worker.memory_mb, "memory_threshold_mb": worker.threshold_mb}
         telemetry.execute(
             events.WORKER_RECYCLED,
             {},
@@ -418,6 +398,7 @@ class Reception:
                 "reason": reason,
                 "uptime_seconds": round(time.monotonic() - worker.ready_at, 3),
                 "request_count": worker.request_count,
+                **memory,
             },
         )
 

@@ -4,13 +4,14 @@
 actions that are to be done, in order.
 
 *Rule:* a request is in exactly one place: the queue, the hands of one worker, or done with.
+
+*Rule:* of the workers of one slot at most one is given requests. One that is to be recycled serves on until
+its successor is ready; that one waits until the first has answered what it was given.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from enum import Enum
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.pool.actions import (
@@ -26,34 +27,14 @@ from snakepit_nb.pool.actions import (
     Start,
     Stop,
 )
+from snakepit_nb.pool.member import Phase
+from snakepit_nb.pool.slots import LEAVING, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from snakepit_nb.pool.member import Worker
     from snakepit_nb.pool.restart import Intensity
-
-
-class Phase(Enum):
-    """Where a worker is in its life."""
-
-    STARTING = "starting"
-    SERVING = "serving"
-    STOPPING = "stopping"
-    KILLED = "killed"
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """One worker as the pool sees it; `hands` are the requests sent to it, oldest first."""
-
-    worker_id: str
-    slot: int
-    life: int
-    phase: Phase = Phase.STARTING
-    hands: deque[int] = field(default_factory=deque)
-    alone: bool = False
-    mean_ns: float = float("inf")
-    served: int = 0
 
 
 _NOTHING: Final[tuple[Action, ...]] = ()
@@ -69,6 +50,7 @@ class PoolState:
         max_workers: How many workers it may have.
         ahead: How many tiny requests one worker may be sent at once.
         tiny_ns: A worker's requests are tiny while their running mean is below this, in nanoseconds.
+        max_requests: How many requests one worker is given in its life; None for any number.
         intensity: Decides whether deaths end the pool.
 
     Example:
@@ -82,23 +64,30 @@ class PoolState:
         ()
     """
 
-    def __init__(
-        self, name: str, max_workers: int, *, ahead: int, tiny_ns: float, intensity: Intensity
+    def __init__(  # noqa: PLR0913 - all by name but two
+        self,
+        name: str,
+        max_workers: int,
+        *,
+        ahead: int,
+        tiny_ns: float,
+        intensity: Intensity,
+        max_requests: int | None = None,
     ) -> None:
         self.name = name
         self.max_workers = max_workers
-        self.workers: dict[str, Worker] = {}
+        self._slots = Slots(name, max_workers)
+        self.workers = self._slots.workers
         self.queue: OrderedDict[int, bool] = OrderedDict()  # request -> whether it wants a worker alone
         self.closing = False
         self.broken: str | None = None
         self._ahead = ahead
         self._tiny_ns = tiny_ns
         self._intensity = intensity
+        self._most = max_requests
         self._idle: list[Worker] = []
         self._ending: dict[int, str] = {}  # requests that are being ended -> outcome
         self._saturated = False
-        self._lives = [0] * max_workers
-        self._free_slots = list(range(max_workers - 1, -1, -1))
         self._deaths_before_service = 0
 
     # What happened to requests
@@ -107,18 +96,16 @@ class PoolState:
         """A request came in; `alone` keeps others from waiting behind it in its worker's socket."""
         if self._idle:
             worker = self._idle.pop()
-            worker.hands.append(request_id)
             worker.alone = alone
-            return [Send(worker.worker_id, request_id)]
+            return self._give(worker, request_id)
         # While workers are missing, one that is started is better than a place behind others.
-        if not self.queue and not alone and len(self.workers) == self.max_workers:
+        if not self.queue and not alone and not self._slots.free:
             for worker in self.workers.values():
                 if self._has_room(worker):
-                    worker.hands.append(request_id)
-                    return [Send(worker.worker_id, request_id)]
+                    return self._give(worker, request_id)
         self.queue[request_id] = alone
         actions = self._grow()
-        if not actions and not self._saturated and len(self.workers) == self.max_workers:
+        if not actions and not self._saturated and not self._slots.free:
             self._saturated = True
             actions.append(Saturated())
         return actions
@@ -136,7 +123,7 @@ class PoolState:
         if self._ending:
             self._ending.pop(request_id, None)
         if worker.phase is not _SERVING:
-            return _NOTHING
+            return self._retired(worker)
         if self.queue:
             # Refill by halves: one long look at the queue instead of one for each tiny answer.
             if len(hands) * 2 <= self._ahead:
@@ -184,6 +171,7 @@ class PoolState:
             actions.extend(self._end_running(worker))
         if worker.phase is _SERVING and not worker.hands and worker not in self._idle:
             actions.extend(self._fill(worker) if self.queue else self._rest(worker))
+        actions.extend(self._retired(worker))
         actions.extend(self._feed_idle())
         actions.extend(self._after_closing())
         return actions
@@ -225,7 +213,7 @@ class PoolState:
         """A worker whose last request was refused or bounced can be sent others."""
         worker = self.workers.get(worker_id)
         if worker is None or worker.phase is not _SERVING or worker.hands or worker in self._idle:
-            return self._feed_idle()
+            return [*(self._retired(worker) if worker is not None else ()), *self._feed_idle()]
         return [*(self._fill(worker) if self.queue else self._rest(worker)), *self._feed_idle()]
 
     # What happened to workers
@@ -235,17 +223,54 @@ class PoolState:
         worker = self.workers.get(worker_id)
         if worker is None or worker.phase is not Phase.STARTING:
             return []
-        worker.phase = Phase.SERVING
         self._deaths_before_service = 0
+        other = self._slots.beside(worker)
+        if other is None:
+            return self._serving(worker)
+        worker.phase = Phase.STANDBY
+        return self._drain(other) if other.phase is _SERVING else []
+
+    def _serving(self, worker: Worker) -> list[Action]:
+        worker.phase = _SERVING
         return list(self._fill(worker)) if self.queue else list(self._rest(worker))
 
-    def died(self, worker_id: str, unclaimed: list[int], now: float) -> list[Action]:
-        """A worker is gone; `unclaimed` are the requests that it had been sent but never took."""
-        worker = self.workers.pop(worker_id, None)
+    def recycled(self, worker_id: str, reason: str) -> list[Action]:
+        """A worker is to be replaced, for this reason; nothing where it is on its way out or in already."""
+        worker = self.workers.get(worker_id)
+        if worker is None or worker.phase is not _SERVING or worker.retiring or self.closing:
+            return []
+        worker.retiring = reason
+        return [self._start(worker.slot)]
+
+    def _drain(self, worker: Worker) -> list[Action]:
+        """A worker is given nothing more; what it has not begun goes elsewhere."""
+        worker.phase = Phase.DRAINING
+        self._leave_idle(worker)
+        if len(worker.hands) > 1:
+            return [Reclaim(worker.worker_id, len(worker.hands))]
+        return list(self._retired(worker))
+
+    def _retired(self, worker: Worker) -> Iterable[Action]:
+        """A worker that drains and has answered all makes room for its successor."""
+        if worker.phase is not Phase.DRAINING or worker.hands:
+            return _NOTHING
+        worker.phase = Phase.STOPPING
+        return [Stop(worker.worker_id), *self._promoted(worker)]
+
+    def _promoted(self, worker: Worker) -> list[Action]:
+        """The successor of a worker that is given nothing more serves in its place."""
+        other = self._slots.beside(worker)
+        return self._serving(other) if other is not None and other.phase is Phase.STANDBY else []
+
+    def died(self, worker_id: str, unclaimed: list[int], now: float, *, taint: bool = False) -> list[Action]:
+        """A worker is gone; `unclaimed` are the requests that it had been sent but never took.
+
+        Where it leaves a `taint`, its slot stays empty until `cleared`.
+        """
+        worker = self._slots.end(worker_id, taint=taint)
         if worker is None:
             return []
         self._leave_idle(worker)
-        self._free_slots.append(worker.slot)
         actions: list[Action] = []
         for request_id in reversed(worker.hands):
             outcome = self._ending.pop(request_id, None)
@@ -255,12 +280,13 @@ class PoolState:
                 self._put_back(worker, request_id)
             else:
                 actions.append(Settle(request_id, "crashed", worker_id))
-        if worker.phase in {Phase.STARTING, Phase.SERVING} and self.broken is None:
+        if worker.phase not in LEAVING and self.broken is None:
             actions.extend(self._counted(worker, now))
         if self.broken is None:
+            actions.extend(self._promoted(worker))
             actions.extend(self._feed_idle())
             if not self.closing:
-                actions.extend(self._replace(worker))
+                actions.extend(self._replace(worker.slot))
             elif self.queue:
                 actions.extend(self._grow())
         actions.extend(self._after_closing())
@@ -274,12 +300,15 @@ class PoolState:
                 reason = f"{self._deaths_before_service} workers in a row died before they could serve"
         return self.broke(reason) if reason else []
 
-    def _replace(self, worker: Worker) -> list[Action]:
+    def _replace(self, slot: int) -> list[Action]:
         """A new worker for the slot of a dead one, at once: the next request should not wait for it."""
-        if len(self.workers) < self.max_workers and worker.slot in self._free_slots:
-            self._free_slots.remove(worker.slot)
-            return [self._start(worker.slot)]
-        return []
+        return [self._start(slot)] if self._slots.wants(slot) else []
+
+    def cleared(self, slot: int) -> list[Action]:
+        """The taint of a slot is over: it gets a worker again."""
+        if not self._slots.clear(slot) or self.broken is not None:
+            return []
+        return self._grow() if self.closing else [self._start(slot)]
 
     def broke(self, reason: str) -> list[Action]:
         """The pool cannot go on: everything that waits or runs ends with `reason`."""
@@ -303,8 +332,8 @@ class PoolState:
     def started(self) -> list[Action]:
         """The owner wants all workers now, and not at the first request."""
         actions: list[Action] = []
-        while len(self.workers) < self.max_workers and not self.closing and self.broken is None:
-            actions.append(self._start(self._free_slots.pop()))
+        while self._slots.free and not self.closing and self.broken is None:
+            actions.append(self._start(None))
         return actions
 
     def closed(self, *, cancel_futures: bool) -> list[Action]:
@@ -342,6 +371,15 @@ class PoolState:
             and len(worker.hands) < self._ahead
         )
 
+    def _give(self, worker: Worker, request_id: int) -> list[Action]:
+        """Send a request to a worker; with the last that it may have in its life its successor starts."""
+        worker.hands.append(request_id)
+        actions: list[Action] = [Send(worker.worker_id, request_id)]
+        if self._most is not None and worker.served + len(worker.hands) >= self._most:
+            actions.extend(self.recycled(worker.worker_id, "max_requests"))
+            worker.phase = Phase.DRAINING
+        return actions
+
     def _fill(self, worker: Worker) -> list[Action]:
         actions: list[Action] = []
         queue, hands = self.queue, worker.hands
@@ -351,10 +389,9 @@ class PoolState:
                 queue[request_id] = True
                 queue.move_to_end(request_id, last=False)
                 break
-            hands.append(request_id)
             worker.alone = alone
-            actions.append(Send(worker.worker_id, request_id))
-            if alone:
+            actions.extend(self._give(worker, request_id))
+            if alone or worker.phase is not _SERVING:
                 break
         self._drained()
         return actions
@@ -374,19 +411,19 @@ class PoolState:
         return self._after_closing() if self.closing else _NOTHING
 
     def _grow(self) -> list[Action]:
-        if len(self.workers) == self.max_workers:
+        if not self._slots.free:
             return []
-        starting = sum(worker.phase is Phase.STARTING for worker in self.workers.values())
+        starting = sum(
+            worker.phase is Phase.STARTING and self._slots.beside(worker) is None
+            for worker in self.workers.values()
+        )
         if len(self.queue) > starting:
-            return [self._start(self._free_slots.pop())]
+            return [self._start(None)]
         return []
 
-    def _start(self, slot: int) -> Start:
-        self._lives[slot] += 1
-        life = self._lives[slot]
-        worker_id = f"{self.name}-{slot}" if life == 1 else f"{self.name}-{slot}.{life}"
-        self.workers[worker_id] = Worker(worker_id, slot, life)
-        return Start(worker_id, slot, life)
+    def _start(self, slot: int | None) -> Start:
+        worker = self._slots.begin(slot)
+        return Start(worker.worker_id, worker.slot, worker.life)
 
     def _after_closing(self) -> list[Action]:
         """Stop each worker that has nothing to do, once the pool is closing and nothing waits."""
@@ -394,7 +431,7 @@ class PoolState:
             return []
         actions: list[Action] = []
         for worker in self.workers.values():
-            if not worker.hands and worker.phase in {Phase.SERVING, Phase.STARTING}:
+            if not worker.hands and worker.phase not in LEAVING:
                 self._leave_idle(worker)
                 # One that is only starting cannot be asked.
                 starting = worker.phase is Phase.STARTING
@@ -422,7 +459,18 @@ class PoolState:
             >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).supplied()
             True
         """
-        return all(len(worker.hands) > 1 for worker in self.workers.values())
+        return all(len(worker.hands) > 1 for worker in self.workers.values() if worker.phase is _SERVING)
+
+    def has_successor(self, worker_id: str) -> bool:
+        """Whether another worker was started to take over from this one, and is there.
+
+        Example:
+            >>> from snakepit_nb.pool.restart import Intensity
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_successor("p-0")
+            False
+        """
+        worker = self.workers.get(worker_id)
+        return worker is not None and self._slots.beside(worker) is not None
 
     def counts(self) -> dict[str, int]:
         """How many workers start, are busy and idle, and how many requests wait.
@@ -435,7 +483,7 @@ class PoolState:
         phases = [worker.phase for worker in self.workers.values()]
         busy = sum(bool(worker.hands) for worker in self.workers.values())
         return {
-            "workers": len(phases),
+            "workers": self._slots.taken,
             "starting": phases.count(Phase.STARTING),
             "busy": busy,
             "idle": len(self._idle),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
+    from snakepit_nb.pool.recycle import Policy
     from snakepit_nb.pool.request import Request
 
 _NUDGE: Final = codec.encode(messages.Nudge())
@@ -44,7 +45,7 @@ _MOMENT: Final = 0.0002
 class Supervisor:
     """Runs one pool's workers; the face of it is `Pool`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name but two
         self,
         name: str,
         max_workers: int,
@@ -52,6 +53,7 @@ class Supervisor:
         preload: tuple[str, ...],
         initializer: Request | None,
         sink: Callable[[], OutputSink],
+        policy: Policy,
     ) -> None:
         chosen = options.current()
         self.name = name
@@ -63,6 +65,7 @@ class Supervisor:
             ahead=chosen.ahead,
             tiny_ns=chosen.ahead_below_us * 1000,
             intensity=Intensity(chosen.deaths, chosen.deaths_within),
+            max_requests=policy.max_requests,
         )
         self.requests: dict[int, Request] = {}
         self.workers: dict[str, WorkerProcess] = {}
@@ -72,7 +75,7 @@ class Supervisor:
         self.stop_reason = "shutdown"
         self.options = chosen
         self.reception = Reception(self)
-        self.lifecycle = Lifecycle(self, self.reception, preload)
+        self.lifecycle = Lifecycle(self, self.reception, preload, policy)
         self.reactor = Reactor(name, between=self._pace, after=self.flush, fault=self._collapse)
         self.later = self.reactor.later
         self.at = self.reactor.at
@@ -221,6 +224,22 @@ class Supervisor:
                 if future.request_id in self.requests:
                     self.act(self.state.interrupted(future.request_id))
             self.flush()
+
+    def recycle(self, worker_id: str | None) -> None:
+        """Have a worker, or all of them, replaced.
+
+        Raises:
+            PoolClosed, PoolBroken: the pool has no workers any more.
+            PoolError: there is no such worker.
+        """
+        self.check_open()
+        with self.lock:
+            there = list(self.state.workers)
+        if worker_id is not None and worker_id not in there:
+            text = f"pool {self.name!r} has no worker {worker_id!r}: it has {', '.join(there) or 'none yet'}"
+            raise PoolError(text, pool=self.name)
+        with Uninterrupted():
+            self.lifecycle.recycle(there if worker_id is None else [worker_id], "manual")
 
     def close(self, *, cancel_futures: bool) -> None:
         """Take no more requests; end the workers once the last one is answered."""

@@ -23,8 +23,9 @@ from snakepit_nb.pool.actions import (
     Start,
     Stop,
 )
+from snakepit_nb.pool.member import Phase
 from snakepit_nb.pool.restart import Intensity
-from snakepit_nb.pool.state import Phase, PoolState
+from snakepit_nb.pool.state import PoolState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,13 +40,22 @@ MOVES = st.lists(
 )
 
 
-def pool_of(workers: int, *, ahead: int = 4, deaths: int = NEVER) -> PoolState:
-    return PoolState("p", workers, ahead=ahead, tiny_ns=TINY, intensity=Intensity(deaths, 30.0))
+def pool_of(
+    workers: int, *, ahead: int = 4, deaths: int = NEVER, max_requests: int | None = None
+) -> PoolState:
+    return PoolState(
+        "p",
+        workers,
+        ahead=ahead,
+        tiny_ns=TINY,
+        intensity=Intensity(deaths, 30.0),
+        max_requests=max_requests,
+    )
 
 
-def serving(workers: int, *, ahead: int = 4) -> PoolState:
+def serving(workers: int, *, ahead: int = 4, max_requests: int | None = None) -> PoolState:
     """A pool all of whose workers are idle, and known to answer quickly."""
-    state = pool_of(workers, ahead=ahead)
+    state = pool_of(workers, ahead=ahead, max_requests=max_requests)
     for action in state.started():
         assert isinstance(action, Start)
         state.ready(action.worker_id)
@@ -53,6 +63,7 @@ def serving(workers: int, *, ahead: int = 4) -> PoolState:
         worker.hands.append(-number)
         state._leave_idle(worker)
         state.answered(worker.worker_id, -number, 1)
+        worker.served = 0
     return state
 
 
@@ -278,6 +289,93 @@ def test_workers_that_die_before_they_serve_break_the_pool() -> None:
     assert "before they could serve" in str(state.broken)
 
 
+# Recycling
+
+
+def test_an_idle_worker_is_stopped_once_its_successor_is_ready() -> None:
+    state = serving(1)
+    assert state.recycled("p-0", "manual") == [Start("p-0.2", 0, 2)]
+    assert state.submitted(1, alone=False) == [Send("p-0", 1)]
+    assert not list(state.answered("p-0", 1, 1))
+    assert state.ready("p-0.2") == [Stop("p-0")]
+    assert state.submitted(2, alone=False) == [Send("p-0.2", 2)]
+
+
+def test_a_successor_waits_until_the_worker_before_it_has_answered() -> None:
+    state = serving(1)
+    for number in (1, 2, 3):
+        state.submitted(number, alone=False)
+    state.recycled("p-0", "ttl_expired")
+    assert state.ready("p-0.2") == [Reclaim("p-0", 3)]
+    assert state.reclaimed("p-0", [2, 3]) == []
+    assert list(state.queue) == [2, 3]
+    assert list(state.answered("p-0", 1, 1)) == [Stop("p-0"), Send("p-0.2", 2)]
+
+
+def test_one_worker_is_recycled_once_at_a_time() -> None:
+    state = serving(1)
+    assert state.recycled("p-0", "manual")
+    assert state.recycled("p-0", "ttl_expired") == []
+    assert state.recycled("p-0.2", "manual") == []
+    assert state.workers["p-0"].retiring == "manual"
+
+
+def test_a_worker_is_given_as_many_requests_as_it_may_have_and_no_more() -> None:
+    state = serving(1, max_requests=2)
+    assert state.submitted(1, alone=False) == [Send("p-0", 1)]
+    assert state.submitted(2, alone=False) == [Send("p-0", 2), Start("p-0.2", 0, 2)]
+    state.submitted(3, alone=False)
+    assert state.ready("p-0.2") == []
+    assert not list(state.answered("p-0", 1, 1))
+    assert list(state.answered("p-0", 2, 1)) == [Stop("p-0"), Send("p-0.2", 3)]
+    assert state.workers["p-0"].retiring == "max_requests"
+
+
+def test_a_worker_goes_on_where_its_successor_dies_and_gets_another() -> None:
+    state = serving(1)
+    state.recycled("p-0", "manual")
+    assert state.died("p-0.2", [], 0.0) == [Start("p-0.3", 0, 3)]
+    assert state.submitted(1, alone=False) == [Send("p-0", 1)]
+
+
+def test_a_successor_takes_over_where_the_worker_before_it_dies() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    state.recycled("p-0", "manual")
+    state.ready("p-0.2")
+    assert state.died("p-0", [], 0.0) == [Settle(1, "crashed", "p-0"), Send("p-0.2", 2)]
+
+
+def test_a_closing_pool_replaces_nobody() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    state.closed(cancel_futures=False)
+    assert state.recycled("p-0", "manual") == []
+
+
+# Taints
+
+
+def test_a_tainted_slot_takes_no_work_until_it_is_cleared() -> None:
+    state = serving(1)
+    state.submitted(1, alone=False)
+    assert state.died("p-0", [], 0.0, taint=True) == [Settle(1, "crashed", "p-0")]
+    assert not [each for each in state.submitted(2, alone=False) if isinstance(each, Start)]
+    assert state.cleared(0) == [Start("p-0.2", 0, 2)]
+    assert state.cleared(0) == []
+    assert state.ready("p-0.2") == [Send("p-0.2", 2)]
+
+
+def test_what_waits_for_a_tainted_slot_is_served_although_the_pool_closes() -> None:
+    state = serving(1, ahead=1)
+    state.submitted(1, alone=False)
+    state.submitted(2, alone=False)
+    state.died("p-0", [], 0.0, taint=True)
+    assert state.closed(cancel_futures=False) == []
+    assert state.cleared(0) == [Start("p-0.2", 0, 2)]
+
+
 # Everything in any order
 
 
@@ -327,6 +425,8 @@ class World(RuleBasedStateMachine):
         self.room = NEVER
         self.finished = 0
         self.wanted: int | None = None
+        self.tainted: list[int] = []
+        self.most: int | None = None
         self.ending = "none"
         self.ends_after = 0
 
@@ -338,13 +438,24 @@ class World(RuleBasedStateMachine):
         ending=st.sampled_from(["none", "close", "close and cancel", "abort", "break"]),
         ends_after=st.integers(3, 60),
         warm=st.booleans(),
+        most=st.sampled_from([1, 3, None, None, None]),
     )
     def made(  # noqa: PLR0913, PLR0917 - rules take everything by name
-        self, workers: int, ahead: int, deaths: int, room: int, ending: str, ends_after: int, *, warm: bool
+        self,
+        workers: int,
+        ahead: int,
+        deaths: int,
+        room: int,
+        ending: str,
+        ends_after: int,
+        most: int | None,
+        *,
+        warm: bool,
     ) -> None:
         self.ending = ending
         self.ends_after = ends_after
-        self.state = pool_of(workers, ahead=ahead, deaths=deaths)
+        self.most = most
+        self.state = pool_of(workers, ahead=ahead, deaths=deaths, max_requests=most)
         self.room = room
         if warm:
             self.do(self.state.started())
@@ -456,7 +567,17 @@ class World(RuleBasedStateMachine):
 
     @rule(
         what=st.sampled_from(
-            ["cancel", "cancel", "interrupt", "die", "find_a_death", "pass_time", "start_all"],
+            [
+                "cancel",
+                "cancel",
+                "interrupt",
+                "die",
+                "find_a_death",
+                "pass_time",
+                "start_all",
+                "recycle",
+                "clear_a_taint",
+            ],
         ),
         index=INDEX,
     )
@@ -475,6 +596,14 @@ class World(RuleBasedStateMachine):
         if dead := [key for key, each in self.world.items() if each.over]:
             self.bury(dead[index % len(dead)])
 
+    def recycle(self, index: int) -> None:
+        if there := list(self.state.workers):
+            self.do(self.state.recycled(there[index % len(there)], "manual"))
+
+    def clear_a_taint(self, index: int) -> None:
+        if self.tainted:
+            self.do(self.state.cleared(self.tainted.pop(index % len(self.tainted))))
+
     def pass_time(self, index: int) -> None:
         self.now += 20.0 * index
 
@@ -486,7 +615,11 @@ class World(RuleBasedStateMachine):
         unclaimed = list(worker.socket)
         before = dict(self.ends)
         self.world.pop(worker_id)
-        self.do(self.state.died(worker_id, unclaimed, self.now))
+        slot = self.state.workers[worker_id].slot
+        taint = not worker.told and slot % 2 == 1
+        self.do(self.state.died(worker_id, unclaimed, self.now, taint=taint))
+        if taint:
+            self.tainted.append(slot)
         for request_id, outcome in self.ends.items():
             if request_id not in before and outcome == "crashed":
                 assert request_id == lost, "a death cost a request that the worker did not run"
@@ -533,9 +666,34 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def there_are_never_too_many_workers(self) -> None:
-        assert len(self.state.workers) <= self.state.max_workers
-        slots = [worker.slot for worker in self.state.workers.values()]
-        assert len(slots) == len(set(slots))
+        leaving = {Phase.STOPPING, Phase.KILLED}
+        slots = Counter(each.slot for each in self.state.workers.values() if each.phase not in leaving)
+        assert all(often <= 2 for often in slots.values())
+        assert len(slots) <= self.state.max_workers
+        serving = Counter(each.slot for each in self.state.workers.values() if each.phase is Phase.SERVING)
+        assert all(often == 1 for often in serving.values())
+
+    @invariant()
+    def of_the_workers_of_one_slot_one_has_requests(self) -> None:
+        busy = [each.slot for each in self.state.workers.values() if each.hands]
+        assert len(busy) == len(set(busy))
+
+    @invariant()
+    def nobody_is_given_more_requests_than_they_may_have(self) -> None:
+        for worker in self.state.workers.values():
+            assert self.most is None or worker.served + len(worker.hands) <= self.most
+
+    @invariant()
+    def nobody_waits_for_a_worker_that_is_never_started(self) -> None:
+        if self.state.queue and not self.paused and self.state.broken is None:
+            assert self.state.workers or self.tainted
+
+    @invariant()
+    def nobody_stands_by_for_a_worker_that_is_gone(self) -> None:
+        for worker in self.state.workers.values():
+            if worker.phase is Phase.STANDBY:
+                before = [each for each in self.state.workers.values() if each.slot == worker.slot]
+                assert any(each.phase in {Phase.DRAINING, Phase.KILLED} for each in before)
 
     @invariant()
     def nobody_idles_while_there_is_work(self) -> None:
@@ -565,9 +723,11 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "state"):
             return
         self.do(self.state.closed(cancel_futures=False))
-        while self.world or self.paused:
+        while self.world or self.paused or self.tainted:
             while self.paused:
                 self.resume_all()
+            while self.tainted:
+                self.clear_a_taint(0)
             for worker_id, worker in list(self.world.items()):
                 if worker.over:
                     self.bury(worker_id)

@@ -1,0 +1,139 @@
+"""What `Pool` may be given: an argument is taken as it is meant, or refused with a sentence that says why."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from snakepit_nb.pool.recycle import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snakepit_nb.options import Options
+
+_NAME: Final = re.compile(r"[^\W\d][\w.-]*")
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?i?)B?\s*", re.IGNORECASE)
+_POWERS: Final = "kmgt"
+
+
+def cores() -> int:
+    """How many cores this process may use.
+
+    Example:
+        >>> cores() >= 1
+        True
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def seconds(name: str, given: float) -> float:
+    """A number of seconds above zero.
+
+    Raises:
+        TypeError, ValueError: it is none.
+
+    Example:
+        >>> seconds("timeout", 3)
+        3.0
+    """
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        text = f"{name}: expected a number of seconds, got {given!r}"
+        raise TypeError(text)
+    if not 0 < given < math.inf:
+        text = f"{name}: expected a number of seconds above zero, got {given!r}"
+        raise ValueError(text)
+    return float(given)
+
+
+def count(name: str, given: int) -> int:
+    """A whole number from one on.
+
+    Raises:
+        TypeError, ValueError: it is none.
+
+    Example:
+        >>> count("max_workers", 2)
+        2
+    """
+    if isinstance(given, bool) or not isinstance(given, int):
+        text = f"{name}: expected a whole number, got {given!r}"
+        raise TypeError(text)
+    if given < 1:
+        text = f"{name}: expected at least 1, got {given}"
+        raise ValueError(text)
+    return given
+
+
+def size(name: str, given: int | str) -> int:
+    """A number of bytes, or a text such as `"4GB"` (powers of 1000) or `"4GiB"` (of 1024).
+
+    Raises:
+        TypeError, ValueError: it is neither.
+
+    Example:
+        >>> size("max_memory", "1.5GB"), size("max_memory", "1 KiB"), size("max_memory", 5)
+        (1500000000, 1024, 5)
+    """
+    if not isinstance(given, str):
+        return count(name, given)
+    found = _SIZE.fullmatch(given)
+    if found is None:
+        text = f"{name}: expected bytes, or a size like '4GB' or '512MiB', got {given!r}"
+        raise ValueError(text)
+    number, unit = found[1], found[2].lower()
+    power = _POWERS.find(unit[0]) + 1 if unit and unit[0] in _POWERS else 0
+    return count(name, int(float(number) * (1024 if unit.endswith("i") else 1000) ** power))
+
+
+def policy(
+    chosen: Options, max_requests: int | None, ttl: float | None, max_memory: int | str | None
+) -> Policy:
+    """When workers are recycled: as the arguments say, where they are None as the options do.
+
+    Raises:
+        TypeError, ValueError: one of them cannot be.
+
+    Example:
+        >>> from snakepit_nb.options import Options
+        >>> policy(Options(), 100, None, "1GB")[:3]
+        (100, None, 1000000000)
+    """
+    return Policy(
+        chosen.max_requests or None if max_requests is None else count("max_requests", max_requests),
+        chosen.ttl or None if ttl is None else seconds("ttl", ttl),
+        chosen.max_memory or None if max_memory is None else size("max_memory", max_memory),
+        chosen.ttl_jitter,
+        chosen.hard_memory,
+    )
+
+
+def check(
+    name: str,
+    profile: str,
+    initializer: Callable[..., object] | None,
+    preload: Sequence[str],
+) -> None:
+    """Refuse what cannot be.
+
+    Raises:
+        TypeError, ValueError: one of them cannot be; the message says which.
+
+    Example:
+        >>> check("default", "process", None, ())
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = f"name: expected a letter and then letters, digits, '_', '-' or '.', got {name!r}"
+        raise ValueError(text)
+    if profile != "process":
+        text = f"profile: expected 'process', got {profile!r}"
+        raise ValueError(text)
+    if initializer is not None and not callable(initializer):
+        text = f"initializer: expected a callable, got {initializer!r}"
+        raise TypeError(text)
+    if isinstance(preload, str) or not all(isinstance(each, str) for each in preload):
+        text = f"preload: expected names of modules, like ('pandas',), got {preload!r}"
+        raise TypeError(text)
