@@ -68,8 +68,16 @@ def why_broken() -> str | None:
     return found.broken if found is not None else None
 
 
-def start(name: str | None = None, *, workers: int | None = None, preload: Sequence[str] = ()) -> Pool:
-    """Make a pool and start its workers.
+def start(  # noqa: PLR0913 - what `Pool` takes
+    name: str | None = None,
+    *,
+    workers: int | None = None,
+    preload: Sequence[str] = (),
+    max_requests: int | None = None,
+    ttl: float | None = None,
+    max_memory: int | str | None = None,
+) -> Pool:
+    """Make a pool and start its workers; the arguments are those of `Pool`.
 
     Raises:
         PoolError: a pool of that name is alive.
@@ -84,8 +92,38 @@ def start(name: str | None = None, *, workers: int | None = None, preload: Seque
         if any(pool.name == wanted for pool in live_pools()):
             text = f"there is a pool {wanted!r}: %snakepit stop {wanted} first, or choose another name"
             raise PoolError(text, pool=wanted)
-        made = _held[wanted] = Pool(workers, name=wanted, preload=preload)
+        made = _held[wanted] = Pool(
+            workers,
+            name=wanted,
+            preload=preload,
+            max_requests=max_requests,
+            ttl=ttl,
+            max_memory=max_memory,
+        )
     return made.start()
+
+
+def recycle(name: str | None = None) -> None:
+    """Replace a worker, or all workers of a pool, by new ones.
+
+    Raises:
+        PoolError: there is no pool or worker of that name.
+
+    Example:
+        >>> recycle("nobody")
+        Traceback (most recent call last):
+        snakepit_nb.errors.types.PoolError: there is no pool or worker 'nobody'; %snakepit status lists all
+    """
+    wanted = name or DEFAULT
+    for pool in live_pools():
+        if pool.name == wanted:
+            pool.recycle()
+            return
+        if any(each.worker_id == wanted for each in pool.workers()):
+            pool.recycle(wanted)
+            return
+    text = f"there is no pool or worker {wanted!r}; %snakepit status lists all"
+    raise PoolError(text)
 
 
 def stop(name: str | None = None) -> None:

@@ -10,10 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-import keyword
-import math
 import re
-import unicodedata
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -21,26 +18,21 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from IPython.core.error import UsageError
 
+from snakepit_nb.magics import values
 from snakepit_nb.magics.lineparser import Join, Parser, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LineKind: TypeAlias = Literal["start", "stop", "status", "doctor", "expression"]
+    from snakepit_nb.magics.values import Output
+
+LineKind: TypeAlias = Literal["start", "stop", "status", "recycle", "doctor", "expression"]
 
 _LATER_OPTIONS: Final = (
     "--map", "--all", "--session", "--readonly", "--copy", "--retry", "--gpu",
     "--progress", "--no-progress", "--engine",
 )  # fmt: skip
-_LATER_COMMANDS: Final = ("scale", "jobs", "cancel", "recycle", "dashboard", "metrics", "config")
-_POOL: Final = re.compile(r"[^\W\d][\w.-]*")
-
-
-class Output(NamedTuple):
-    """A name that comes back: `dest` in the notebook is the cell's `source`."""
-
-    dest: str
-    source: str
+_LATER_COMMANDS: Final = ("scale", "jobs", "cancel", "dashboard", "metrics", "config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +68,13 @@ class LineCommand:
 
     Attributes:
         kind: The subcommand, or "expression".
-        pool: The pool's name; None is the default pool, or for `status` all of them.
+        pool: The pool's name, for `recycle` also the id of a worker; None is the default pool, or for
+            `status` all of them.
         workers: How many workers to start; None is the pool's own default.
         preload: Modules that every worker has imported before its first request.
+        max_requests: After how many requests a worker is replaced.
+        ttl: After how many seconds.
+        max_memory: From how much memory of its own on, as text.
         every: Whether `stop` means all pools.
         expression: The Python expression to evaluate in a worker.
     """
@@ -87,6 +83,9 @@ class LineCommand:
     pool: str | None = None
     workers: int | None = None
     preload: tuple[str, ...] = ()
+    max_requests: int | None = None
+    ttl: float | None = None
+    max_memory: str | None = None
     every: bool = False
     expression: str | None = None
 
@@ -168,7 +167,16 @@ def parse_line(line: str) -> LineCommand:
     if found.every and found.pool is not None:
         message = f"%snakepit stop takes a pool or --all, got {found.pool} and --all; keep one of them"
         raise UsageError(message)
-    return LineCommand(command.kind, found.pool, found.workers, found.preload or (), found.every)
+    return LineCommand(
+        command.kind,
+        found.pool,
+        found.workers,
+        found.preload or (),
+        found.max_requests,
+        found.ttl,
+        found.max_memory,
+        found.every,
+    )
 
 
 def help_text(kind: Literal["cell", "line"]) -> str:
@@ -202,6 +210,9 @@ class _Found(argparse.Namespace):
     quiet: bool = False
     workers: int | None = None
     preload: tuple[str, ...] | None = None
+    max_requests: int | None = None
+    ttl: float | None = None
+    max_memory: str | None = None
     every: bool = False
 
 
@@ -213,7 +224,7 @@ def _cell_parser() -> Parser:
         later=_LATER_OPTIONS,
     )
     names, one = "names, as in {0} a,b", "a name"
-    parser.pool("the pool to run in (default: the default pool)", _pool_name)
+    parser.pool("the pool to run in (default: the default pool)", values.pool_name)
     parser.option(
         "-i",
         "--input",
@@ -221,7 +232,7 @@ def _cell_parser() -> Parser:
         metavar="NAMES",
         action=Join,
         wants=names.format("-i"),
-        read=_reader("-i", _identifier),
+        read=values.listed("-i", values.identifier),
         text="give the cell only these names, and modules",
     )
     parser.option(
@@ -231,7 +242,7 @@ def _cell_parser() -> Parser:
         metavar="NAMES",
         action=Join,
         wants="names, as in -o x,best=y",
-        read=_reader("-o", _output),
+        read=values.listed("-o", values.output),
         text="bring back only these; best=y puts the cell's y into best",
     )
     parser.option(
@@ -240,7 +251,7 @@ def _cell_parser() -> Parser:
         metavar="NAMES",
         action=Join,
         wants=names.format("--inout"),
-        read=_reader("--inout", _identifier),
+        read=values.listed("--inout", values.identifier),
         text="arrays that the cell changes in place",
     )
     parser.option(
@@ -249,12 +260,12 @@ def _cell_parser() -> Parser:
         dest="timeout",
         metavar="SECONDS",
         wants="a number of seconds above zero",
-        read=_seconds,
+        read=values.timer("-t"),
         text="stop the cell after this time",
     )
     parser.switch("-b", "--bg", dest="background", text="run in the background and return a Future at once")
     parser.option(
-        "-n", "--name", dest="name", metavar="NAME", wants=one, read=_job_name, text="call the job this"
+        "-n", "--name", dest="name", metavar="NAME", wants=one, read=values.job_name, text="call the job this"
     )
     parser.switch("--no-capture", dest="no_capture", text="give the cell nothing of the notebook")
     parser.switch("-q", "--quiet", dest="quiet", text="leave out notes and progress")
@@ -264,14 +275,14 @@ def _cell_parser() -> Parser:
 @cache
 def _start_parser() -> Parser:
     parser = Parser("%snakepit start", "Start a pool now rather than at its first cell.")
-    parser.pool("the pool to start (default: the default pool)", _pool_name)
+    parser.pool("the pool to start (default: the default pool)", values.pool_name)
     parser.option(
         "-w",
         "--workers",
         dest="workers",
         metavar="N",
         wants="a number of workers, 1 or more",
-        read=_workers,
+        read=values.counter("-w", "a number of workers"),
         text="how many worker processes",
     )
     parser.option(
@@ -280,8 +291,32 @@ def _start_parser() -> Parser:
         metavar="MODULES",
         action=Join,
         wants="modules, as in --preload numpy,pandas",
-        read=_reader("--preload", _module),
+        read=values.listed("--preload", values.module),
         text="modules that every worker has imported from the start",
+    )
+    parser.option(
+        "--max-requests",
+        dest="max_requests",
+        metavar="N",
+        wants="a number of requests, 1 or more",
+        read=values.counter("--max-requests", "a number of requests"),
+        text="replace a worker after so many requests",
+    )
+    parser.option(
+        "--ttl",
+        dest="ttl",
+        metavar="SECONDS",
+        wants="a number of seconds above zero",
+        read=values.timer("--ttl"),
+        text="replace a worker after this time",
+    )
+    parser.option(
+        "--max-memory",
+        dest="max_memory",
+        metavar="SIZE",
+        wants="a size, as in --max-memory 4GB",
+        read=values.size,
+        text="replace a worker that holds more memory of its own",
     )
     return parser
 
@@ -289,7 +324,7 @@ def _start_parser() -> Parser:
 @cache
 def _stop_parser() -> Parser:
     parser = Parser("%snakepit stop", "Stop a pool and its workers.")
-    parser.pool("the pool to stop (default: the default pool)", _pool_name)
+    parser.pool("the pool to stop (default: the default pool)", values.pool_name)
     parser.switch("--all", dest="every", text="stop all pools")
     return parser
 
@@ -297,7 +332,14 @@ def _stop_parser() -> Parser:
 @cache
 def _status_parser() -> Parser:
     parser = Parser("%snakepit status", "Show what pools and workers are doing.")
-    parser.pool("the pool to show (default: all)", _pool_name)
+    parser.pool("the pool to show (default: all)", values.pool_name)
+    return parser
+
+
+@cache
+def _recycle_parser() -> Parser:
+    parser = Parser("%snakepit recycle", "Replace workers by new ones; what they run and what waits goes on.")
+    parser.pool("a worker, or a pool for all of its workers (default: the default pool)", values.pool_name)
     return parser
 
 
@@ -317,96 +359,9 @@ _COMMANDS: Final = {
     "start": _Command("start", _start_parser),
     "stop": _Command("stop", _stop_parser),
     "status": _Command("status", _status_parser),
+    "recycle": _Command("recycle", _recycle_parser),
     "doctor": _Command("doctor", _doctor_parser),
 }
-
-
-def _reader(option: str, item: Callable[[str, str], object]) -> Callable[[str], tuple[object, ...]]:
-    """Reads a list joined by commas; an empty one, which only quotes can say, is deliberate."""
-
-    def read(text: str) -> tuple[object, ...]:
-        items = [each.strip() for each in text.split(",")]
-        if items[-1] == "":
-            items.pop()
-        if "" in items or (text.strip() and not items):
-            message = f"{option} takes names joined by single commas, got {text!r}"
-            raise UsageError(message)
-        return tuple(item(option, each) for each in items)
-
-    return read
-
-
-def _identifier(option: str, text: str) -> str:
-    if not text.isidentifier():
-        message = f"{option} takes names, as in {option} a,b, got {text!r}"
-        if re.match(r"\w+\s*[.\[(]", text):
-            message += "; give the value a name first"
-        raise UsageError(message)
-    if keyword.iskeyword(text):
-        message = f"{option} takes names, and {text!r} is a word of Python's own"
-        raise UsageError(message)
-    # The form in which Python itself keeps identifiers.
-    return unicodedata.normalize("NFKC", text)
-
-
-def _output(option: str, text: str) -> Output:
-    dest, is_renamed, source = (part.strip() for part in text.partition("="))
-    if not is_renamed:
-        return Output(_identifier(option, dest), _identifier(option, dest))
-    if not dest or not source:
-        message = (
-            f"{option} takes names, as in {option} x,best=y, got {text!r} with one side of its = missing"
-        )
-        raise UsageError(message)
-    return Output(_identifier(option, dest), _identifier(option, source))
-
-
-def _module(option: str, text: str) -> str:
-    for part in text.split("."):
-        if not part.isidentifier() or keyword.iskeyword(part):
-            message = f"{option} takes modules, as in {option} numpy,pandas, got {text!r}"
-            raise UsageError(message)
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        message = f"-t takes a number of seconds above zero, got {text!r}"
-        raise UsageError(message)
-    return seconds
-
-
-def _workers(text: str) -> int:
-    try:
-        workers = int(text)
-    except ValueError:
-        workers = 0
-    if workers < 1:
-        message = f"-w takes a number of workers, 1 or more, got {text!r}"
-        raise UsageError(message)
-    return workers
-
-
-def _pool_name(text: str) -> str:
-    if not _POOL.fullmatch(text):
-        message = (
-            f"a pool's name begins with a letter and has letters, digits, '-', '_' and '.' only, got {text!r}"
-        )
-        if "," in text:
-            message += "; names that go in or out follow -i or -o"
-        raise UsageError(message)
-    return text
-
-
-def _job_name(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        message = f"-n takes a name to call the job, got {text!r}"
-        raise UsageError(message)
-    return text.strip()
 
 
 def _why_not(text: str, mode: Literal["eval", "exec"]) -> str | None:

@@ -50,12 +50,22 @@ def _check_word(shell: InteractiveShell, expression: str) -> None:
 
 def _act(command: LineCommand) -> object:
     if command.kind == "start":
-        return registry.start(command.pool, workers=command.workers, preload=command.preload)
+        return registry.start(
+            command.pool,
+            workers=command.workers,
+            preload=command.preload,
+            max_requests=command.max_requests,
+            ttl=command.ttl,
+            max_memory=command.max_memory,
+        )
     if command.kind == "stop":
         if command.every:
             registry.shutdown()
         else:
             registry.stop(command.pool)
+        return None
+    if command.kind == "recycle":
+        registry.recycle(command.pool)
         return None
     if command.kind == "doctor":
         return Report(findings())

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from snakepit_nb.magics.arguments import CellOptions, LineCommand, Output, help_text, parse_cell, parse_line
+from snakepit_nb.magics.arguments import CellOptions, LineCommand, help_text, parse_cell, parse_line
+from snakepit_nb.magics.values import Output
 
 
 def refusal(line: str) -> str:
@@ -267,6 +268,11 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
         ("start -w two", "-w takes a number of workers, 1 or more, got 'two'"),
         ("start -w 2.5", "-w takes a number of workers, 1 or more, got '2.5'"),
         ("start -w", "-w takes a number of workers, 1 or more, got nothing"),
+        ("start --ttl 0", "--ttl takes a number of seconds above zero, got '0'"),
+        ("start --max-requests some", "--max-requests takes a number of requests, 1 or more, got 'some'"),
+        ("start --max-memory lots", "--max-memory takes a size, as in --max-memory 4GB, got 'lots'"),
+        ("start --max-memory", "--max-memory takes a size, as in --max-memory 4GB, got nothing"),
+        ("recycle --all", "%snakepit recycle has no option --all; it has none"),
         ("start --preload 1a", "--preload takes modules, as in --preload numpy,pandas, got '1a'"),
         ("start --preload .a", "--preload takes modules, as in --preload numpy,pandas, got '.a'"),
         ("start a b", "%snakepit start takes one pool, got 'b' as well; join an option's names by commas"),

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import resource
 import symtable
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +23,18 @@ BUILTINS = frozenset(dir(builtins))
 
 class _Spent(BaseException):
     pass
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Half a gigabyte and no more: a list that a cell doubles in a loop soon fills any machine."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    taken = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + (512 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 class _Anything:
@@ -92,7 +106,8 @@ class _Notebook(dict[str, object]):
     def run(self, source: str) -> bool:
         """Whether the cell ran to its end; up to where it broke off, its answer is as good."""
         try:
-            exec(compile(source, "<cell>", "exec", dont_inherit=True), self)  # noqa: S102 - Python's own answer is the oracle
+            with _little_memory():
+                exec(compile(source, "<cell>", "exec", dont_inherit=True), self)  # noqa: S102 - Python's own answer is the oracle
         except (_Spent, Exception):  # noqa: BLE001 - whatever the cell raises
             return False
         return True
@@ -249,6 +264,11 @@ def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
         mentioned |= inner[0]
         bound |= inner[1]
     return mentioned, bound
+
+
+def test_a_cell_that_fills_memory_breaks_off() -> None:
+    notebook = _Notebook([])
+    assert not notebook.run("a = 'x'\nwhile True:\n    v()\n    a += a")
 
 
 @pytest.mark.parametrize(
