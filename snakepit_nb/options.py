@@ -20,7 +20,7 @@ _GIB = 1 << 30
 _OFF = frozenset({"", "0", "false", "no"})
 
 
-def _option(default: float, sentence: str) -> Any:  # noqa: ANN401 - dataclasses' own trick: a field() stands where its value's type is declared
+def _option(default: float | str, sentence: str) -> Any:  # noqa: ANN401 - dataclasses' own trick: a field() stands where its value's type is declared
     return field(default=default, metadata={"sentence": sentence})
 
 
@@ -71,7 +71,7 @@ class Options:
         "Seconds that a worker's slot stays empty after a crash of a kind in `taint_kinds`; "
         "twice as many after each further one without an answer in between, 30 at most.",
     )
-    taint_kinds: str = _option("segfault,abort,oom,gpu", "The kinds of crashes that taint, joined by commas.")  # type: ignore[arg-type]
+    taint_kinds: str = _option("segfault,abort,oom,gpu", "The kinds of crashes that taint, joined by commas.")
     deaths_within: float = _option(30.0, "The window, in seconds, in which `deaths` are counted.")
     nesting: int = _option(3, "How deep pools may nest: a pool in a worker of a pool counts two.")
     max_requests: int = _option(0, "After how many requests a worker is replaced by a new one; 0 for never.")
@@ -83,6 +83,10 @@ class Options:
         0, "From how many bytes of its own on a worker is replaced, once it has answered; 0 for never."
     )
     hard_memory: float = _option(1.5, "At how many times `max_memory` a worker is killed at once.")
+    max_queue: int = _option(0, "How many requests may wait in a pool's queue; 0 for any number.")
+    when_full: str = _option(
+        "block", "What becomes of a request that finds the queue full: block, reject or grow."
+    )
     stderr_tail: int = _option(4096, "Characters of a worker's last stderr output kept for its crash error.")
 
     @classmethod

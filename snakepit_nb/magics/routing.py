@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TextIO, cast
 
@@ -163,6 +163,10 @@ class NotebookSink:
         publisher = self._shell.display_pub
         captured = publisher if isinstance(publisher, self._captured_display) else None
         return _Origin(str(header.get("msg_id", "")), header, standins, captured)
+
+    def group(self, origin: object) -> Hashable:
+        """The cell that asks."""
+        return origin.key if isinstance(origin, _Origin) else None
 
     def stream(self, origin: object, name: str, text: str) -> None:
         """Shows text of "stdout" or "stderr" under the cell of `origin`, now or within a moment."""
@@ -342,6 +346,10 @@ class TerminalSink:
     def origin(self) -> object:
         """The streams as they are now: `contextlib.redirect_stdout` holds for the requests made inside it."""
         return {"stdout": sys.stdout, "stderr": sys.stderr}
+
+    def group(self, origin: object) -> Hashable:
+        """All are one."""
+        return origin is None
 
     def stream(self, origin: object, name: str, text: str) -> None:
         """Writes text of "stdout" or "stderr" at once."""

@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from snakepit_nb.pool.admission import WHEN_FULL, Bounds
 from snakepit_nb.pool.recycle import Policy
 
 if TYPE_CHECKING:
@@ -109,6 +110,35 @@ def policy(
         chosen.ttl_jitter,
         chosen.hard_memory,
     )
+
+
+def bounds(
+    chosen: Options,
+    max_queue: int | None,
+    when_full: str | None,
+    most_workers: int | None,
+    workers: int,
+) -> Bounds:
+    """How long the queue may be: as the arguments say, where they are None as the options do.
+
+    Raises:
+        TypeError, ValueError: one of them cannot be.
+
+    Example:
+        >>> from snakepit_nb.options import Options
+        >>> bounds(Options(), 8, "grow", None, 2)
+        Bounds(max_queue=8, when_full='grow', most_workers=4)
+    """
+    policy = chosen.when_full if when_full is None else when_full
+    if policy not in WHEN_FULL:
+        text = f"when_full: expected one of {', '.join(map(repr, WHEN_FULL))}, got {policy!r}"
+        raise ValueError(text)
+    most = 2 * workers if most_workers is None else count("most_workers", most_workers)
+    if most < workers:
+        text = f"most_workers: expected at least max_workers, which is {workers}, got {most}"
+        raise ValueError(text)
+    limit = chosen.max_queue or None if max_queue is None else count("max_queue", max_queue)
+    return Bounds(limit, policy, most)
 
 
 def check(

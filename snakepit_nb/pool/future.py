@@ -10,6 +10,7 @@ import time
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
+from snakepit_nb.pool.bell import Bell
 from snakepit_nb.pool.interrupts import Uninterrupted
 
 if TYPE_CHECKING:
@@ -47,20 +48,13 @@ class Keeper(Protocol):
         """Whether a worker has the request."""
 
 
-class _Bell:
+class _Waiter(Bell):
     """Wakes one thread that waits for a future, in the language of `concurrent.futures`' own waiters."""
 
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def wait(self, timeout: float) -> None:
-        self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+    __slots__ = ()
 
     def add_result(self, _: object) -> None:
-        self._lock.release()
+        self.ring()
 
     add_exception = add_cancelled = add_result
 
@@ -157,7 +151,7 @@ class PoolFuture(concurrent.futures.Future[T]):
             if keeper is not None:
                 keeper.attend(self, None)
             if self._state not in _DONE:
-                self._sleep(-1)
+                self._sleep(None)
             return
         until = time.monotonic() + max(0.0, timeout)
         if keeper is not None:
@@ -165,9 +159,9 @@ class PoolFuture(concurrent.futures.Future[T]):
         if self._state not in _DONE:
             self._sleep(max(0.0, until - time.monotonic()))
 
-    def _sleep(self, timeout: float) -> None:
+    def _sleep(self, timeout: float | None) -> None:
         # Not `Condition.wait`: an interrupt in the middle of it leaves the condition in pieces.
-        bell = _Bell()
+        bell = _Waiter()
         with Uninterrupted() as guard:
             with self._condition:
                 if self._state in _DONE:

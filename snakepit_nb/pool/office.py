@@ -34,6 +34,7 @@ class Office(Protocol):
     reactor: Reactor
     lifecycle: Lifecycle
     finished: threading.Event
+    limited: bool
 
     def act(self, decided: Iterable[actions.Action]) -> None:
         """Do these things, in order; the lock is held."""

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
 
 class LastWords:
@@ -55,6 +55,9 @@ class OutputSink(Protocol):
     def origin(self) -> object:
         """A token for the one who is asking now; taken inside `submit`, in its thread."""
 
+    def group(self, origin: object) -> Hashable:
+        """Who asks, as a key: requests of one key share one turn in a pool's queue."""
+
     def stream(self, origin: object, name: str, text: str) -> None:
         """Text that a request of `origin` wrote to `name`, which is "stdout" or "stderr"."""
 
@@ -76,6 +79,10 @@ class ScriptSink:
     def origin(self) -> object:
         """Nobody in particular."""
         return None
+
+    def group(self, origin: object) -> Hashable:
+        """All are one."""
+        return origin is None
 
     def stream(self, origin: object, name: str, text: str) -> None:
         """Write to the stream of that name."""

@@ -58,6 +58,11 @@ class Pool(concurrent.futures.Executor):
         max_memory: From how many bytes of its own on it is, once it has answered: a number, or a text such as
             `"4GB"`. At half as much again it is killed at once, and its request fails. All three are
             None for what the options of the same names say, which is never.
+        max_queue: How many requests may wait; None for what the option says, which is any number.
+        when_full: What becomes of one more: `"block"` has its `submit` wait for room, `"reject"` raises
+            `PoolSaturated`, `"grow"` starts another worker for it, up to `most_workers` (by default twice
+            `max_workers`), and then raises.
+        most_workers: See there.
 
     Raises:
         ValueError, TypeError: an argument is not what is said above.
@@ -81,11 +86,17 @@ class Pool(concurrent.futures.Executor):
         max_requests: int | None = None,
         ttl: float | None = None,
         max_memory: int | str | None = None,
+        max_queue: int | None = None,
+        when_full: str | None = None,
+        most_workers: int | None = None,
     ) -> None:
         if max_workers is not None:
             given.count("max_workers", max_workers)
         given.check(name, profile, initializer, preload)
         policy = given.policy(options.current(), max_requests, ttl, max_memory)
+        bounds = given.bounds(
+            options.current(), max_queue, when_full, most_workers, max_workers or given.cores()
+        )
         deepest = options.current().nesting
         if nesting() >= deepest:
             text = (
@@ -104,6 +115,7 @@ class Pool(concurrent.futures.Executor):
             initializer=first,
             sink=output.sink,
             policy=policy,
+            bounds=bounds,
         )
         _alive.add(self)
         _supervisors.add(self._supervisor)
@@ -116,7 +128,7 @@ class Pool(concurrent.futures.Executor):
     @property
     def max_workers(self) -> int:
         """How many workers the pool may have."""
-        return self._max_workers
+        return self._supervisor.state.max_workers
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
         """Have a worker call `fn(*args, **kwargs)`.
@@ -128,6 +140,7 @@ class Pool(concurrent.futures.Executor):
             CaptureError: the function or an argument cannot travel; the message says which part of it.
             PoolClosed: the pool was shut down.
             PoolBroken: too many workers died.
+            PoolSaturated: the queue is full, and `when_full` is not `"block"`.
             ArrayError: shared memory is used up.
 
         Example:
@@ -163,7 +176,8 @@ class Pool(concurrent.futures.Executor):
 
         Raises:
             ValueError: `timeout` is not a number of seconds above zero.
-            PoolClosed, PoolBroken, CaptureError, ArrayError: as for `submit`.
+            CheckoutTimeout: it found no room in the queue before `timeout`.
+            PoolClosed, PoolBroken, PoolSaturated, CaptureError, ArrayError: as for `submit`.
         """
         if timeout is not None:
             timeout = given.seconds("timeout", timeout)
@@ -176,9 +190,11 @@ class Pool(concurrent.futures.Executor):
         function, arguments = _packed(fn, tuple(args), kwargs or {}, store, number, modes)
         name = command or getattr(fn, "__name__", None) or type(fn).__name__
         future: PoolFuture[T] = PoolFuture(supervisor, number, name)
+        sink = output.sink()
+        origin = sink.origin()
         request = Request(
-            number, future, function, arguments, name, output.sink().origin(), began,
-            alone=alone, timeout=timeout,
+            number, future, function, arguments, name, origin, began,
+            alone=alone, timeout=timeout, group=sink.group(origin),
         )  # fmt: skip
         try:
             supervisor.submit(request)

@@ -198,7 +198,7 @@ class Reception:
                 office.lifecycle.accepted(worker)
                 return None
             actions = office.state.answered(worker.worker_id, number, run_ns)
-            if actions:
+            if actions or office.limited:
                 office.act(actions)
         if request is not None:
             worker.known.used(request.function.key, len(request.function.data))

@@ -6,6 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from snakepit_nb.pool.functions import Function
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.wire.payload import Packed
@@ -27,8 +29,8 @@ class Request:
     """A request from `submit` until its future is settled; times in nanoseconds of the monotonic clock."""
 
     __slots__ = (
-        "alone", "arguments", "command", "deadline_ns", "function", "future", "number", "origin", "sent_ns",
-        "submitted_ns", "timeout", "worker_id",
+        "alone", "arguments", "command", "deadline_ns", "function", "future", "group", "number", "origin",
+        "sent_ns", "submitted_ns", "timeout", "worker_id",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - made once for each request, on the hot path
@@ -43,6 +45,7 @@ class Request:
         *,
         alone: bool,
         timeout: float | None,
+        group: Hashable = None,
     ) -> None:
         self.number = number
         self.future = future
@@ -52,6 +55,7 @@ class Request:
         self.origin = origin
         self.submitted_ns = submitted_ns
         self.alone = alone
+        self.group = group
         self.timeout = timeout
         self.deadline_ns = None if timeout is None else submitted_ns + int(timeout * 1e9)
         self.sent_ns = 0

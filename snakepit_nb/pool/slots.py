@@ -67,6 +67,18 @@ class Slots:
         made = self.workers[worker_id] = Worker(worker_id, slot, life)
         return made
 
+    def add(self) -> None:
+        """One slot more.
+
+        Example:
+            >>> slots = Slots("p", 0)
+            >>> slots.add()
+            >>> slots.free
+            True
+        """
+        self._free.append(len(self._lives))
+        self._lives.append(0)
+
     def end(self, worker_id: str, *, taint: bool = False) -> Worker | None:
         """A worker is gone; None where it was not there.
 

@@ -11,7 +11,6 @@ its successor is ready; that one waits until the first has answered what it was 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.pool.actions import (
@@ -29,9 +28,10 @@ from snakepit_nb.pool.actions import (
 )
 from snakepit_nb.pool.member import Phase
 from snakepit_nb.pool.slots import LEAVING, Slots
+from snakepit_nb.pool.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from snakepit_nb.pool.member import Worker
     from snakepit_nb.pool.restart import Intensity
@@ -51,6 +51,7 @@ class PoolState:
         ahead: How many tiny requests one worker may be sent at once.
         tiny_ns: A worker's requests are tiny while their running mean is below this, in nanoseconds.
         max_requests: How many requests one worker is given in its life; None for any number.
+        group_of: Tells of a request with which others it shares one turn in the queue.
         intensity: Decides whether deaths end the pool.
 
     Example:
@@ -73,18 +74,20 @@ class PoolState:
         tiny_ns: float,
         intensity: Intensity,
         max_requests: int | None = None,
+        group_of: Callable[[int], Hashable] = lambda _: None,
     ) -> None:
         self.name = name
         self.max_workers = max_workers
         self._slots = Slots(name, max_workers)
         self.workers = self._slots.workers
-        self.queue: OrderedDict[int, bool] = OrderedDict()  # request -> whether it wants a worker alone
+        self.queue = Waiting()
         self.closing = False
         self.broken: str | None = None
         self._ahead = ahead
         self._tiny_ns = tiny_ns
         self._intensity = intensity
         self._most = max_requests
+        self._group_of = group_of
         self._idle: list[Worker] = []
         self._ending: dict[int, str] = {}  # requests that are being ended -> outcome
         self._saturated = False
@@ -103,7 +106,7 @@ class PoolState:
             for worker in self.workers.values():
                 if self._has_room(worker):
                     return self._give(worker, request_id)
-        self.queue[request_id] = alone
+        self.queue.add(request_id, alone=alone, group=self._group_of(request_id))
         actions = self._grow()
         if not actions and not self._saturated and not self._slots.free:
             self._saturated = True
@@ -135,7 +138,7 @@ class PoolState:
 
     def cancelled(self, request_id: int, outcome: str) -> list[Action]:
         """Somebody wants a request ended as `outcome` (cancelled or timeout), wherever it is."""
-        if self.queue.pop(request_id, None) is not None:
+        if self.queue.drop(request_id):
             self._drained()
             return [Settle(request_id, outcome, None), *self._after_closing()]
         return self._found_out(request_id, outcome)
@@ -336,6 +339,12 @@ class PoolState:
             actions.append(self._start(None))
         return actions
 
+    def grown(self) -> list[Action]:
+        """The pool may have one worker more, and gets it."""
+        self.max_workers += 1
+        self._slots.add()
+        return [self._start(None)]
+
     def closed(self, *, cancel_futures: bool) -> list[Action]:
         """No request comes in any more; the queued ones are cancelled or still served."""
         self.closing = True
@@ -360,8 +369,7 @@ class PoolState:
     # The decisions behind
 
     def _put_back(self, worker: Worker, request_id: int) -> None:
-        self.queue[request_id] = worker.alone
-        self.queue.move_to_end(request_id, last=False)
+        self.queue.put_back(request_id, alone=worker.alone, group=self._group_of(request_id))
 
     def _has_room(self, worker: Worker) -> bool:
         return (
@@ -384,10 +392,9 @@ class PoolState:
         actions: list[Action] = []
         queue, hands = self.queue, worker.hands
         while queue and (not hands or self._has_room(worker)):
-            request_id, alone = queue.popitem(last=False)
+            request_id, alone = queue.take()
             if alone and hands:
-                queue[request_id] = True
-                queue.move_to_end(request_id, last=False)
+                queue.put_back(request_id, alone=True, group=self._group_of(request_id))
                 break
             worker.alone = alone
             actions.extend(self._give(worker, request_id))
@@ -460,6 +467,27 @@ class PoolState:
             True
         """
         return all(len(worker.hands) > 1 for worker in self.workers.values() if worker.phase is _SERVING)
+
+    def waiting(self) -> int:
+        """How many requests wait: in the queue, or in a worker's socket behind the one that runs.
+
+        Example:
+            >>> from snakepit_nb.pool.restart import Intensity
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).waiting()
+            0
+        """
+        behind = sum(len(worker.hands) - 1 for worker in self.workers.values() if worker.hands)
+        return len(self.queue) + behind
+
+    def has_idle(self) -> bool:
+        """Whether a worker has nothing to do.
+
+        Example:
+            >>> from snakepit_nb.pool.restart import Intensity
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_idle()
+            False
+        """
+        return bool(self._idle)
 
     def has_successor(self, worker_id: str) -> bool:
         """Whether another worker was started to take over from this one, and is there.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from snakepit_nb import events, options, telemetry
 from snakepit_nb.errors.types import PoolBroken, PoolClosed, PoolError
 from snakepit_nb.pool import actions, loans, state
+from snakepit_nb.pool.admission import Admission
 from snakepit_nb.pool.interrupts import Uninterrupted
 from snakepit_nb.pool.lifecycle import Lifecycle
 from snakepit_nb.pool.reactor import Reactor
@@ -28,6 +29,8 @@ from snakepit_nb.wire import codec, messages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from snakepit_nb.pool.admission import Bounds
+    from snakepit_nb.pool.bell import Bell
     from snakepit_nb.pool.future import PoolFuture
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
@@ -54,6 +57,7 @@ class Supervisor:
         initializer: Request | None,
         sink: Callable[[], OutputSink],
         policy: Policy,
+        bounds: Bounds,
     ) -> None:
         chosen = options.current()
         self.name = name
@@ -66,6 +70,7 @@ class Supervisor:
             tiny_ns=chosen.ahead_below_us * 1000,
             intensity=Intensity(chosen.deaths, chosen.deaths_within),
             max_requests=policy.max_requests,
+            group_of=lambda number: self.requests[number].group,
         )
         self.requests: dict[int, Request] = {}
         self.workers: dict[str, WorkerProcess] = {}
@@ -77,6 +82,9 @@ class Supervisor:
         self.reception = Reception(self)
         self.lifecycle = Lifecycle(self, self.reception, preload, policy)
         self.reactor = Reactor(name, between=self._pace, after=self.flush, fault=self._collapse)
+        self.admission = Admission(self, bounds)
+        self.limited = bounds.max_queue is not None
+        self._bounds = bounds
         self.later = self.reactor.later
         self.at = self.reactor.at
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
@@ -104,27 +112,42 @@ class Supervisor:
         Raises:
             PoolClosed: the pool was shut down.
             PoolBroken: too many of its workers died.
+            PoolSaturated: its queue is full.
+            CheckoutTimeout: its queue was full for all the time that the request had.
         """
+        bell: Bell | None = None
+        while True:
+            with Uninterrupted() as guard:
+                try:
+                    with self.lock:
+                        self.check_open()
+                        if not self.reactor.started:
+                            self._run()
+                        if self.limited:
+                            bell = self.admission.admit(bell)
+                        if bell is None:
+                            self._take_in(request)
+                finally:
+                    self.flush()
+                if bell is None:
+                    return
+                self.admission.wait(bell, request, guard)
+
+    def _take_in(self, request: Request) -> None:
         number = request.number
-        with Uninterrupted():
-            with self.lock:
-                self.check_open()
-                if not self.reactor.started:
-                    self._run()
-                self.requests[number] = request
-                self.tell(
-                    events.REQUEST_QUEUED,
-                    {"queue_size": len(self.state.queue)},
-                    {"pool": self.name, "command": request.command, "request_id": number},
-                )
-                if request.deadline_ns is not None:
-                    self.at(
-                        request.deadline_ns,
-                        lambda: self._end(number, "timeout"),
-                        lambda: number in self.requests,
-                    )
-                self.act(self.state.submitted(number, alone=request.alone))
-            self.flush()
+        self.requests[number] = request
+        self.tell(
+            events.REQUEST_QUEUED,
+            {"queue_size": len(self.state.queue)},
+            {"pool": self.name, "command": request.command, "request_id": number},
+        )
+        if request.deadline_ns is not None:
+            self.at(
+                request.deadline_ns,
+                lambda: self._end(number, "timeout"),
+                lambda: number in self.requests,
+            )
+        self.act(self.state.submitted(number, alone=request.alone))
 
     def check_open(self) -> None:
         """Refuse new work where the pool takes none.
@@ -291,6 +314,8 @@ class Supervisor:
         doers = self._doers
         for action in decided:
             doers[type(action)](action)
+        if self.limited:
+            self.admission.let_in()
 
     def tell(
         self, event: tuple[str, ...], measurements: dict[str, float], metadata: dict[str, object]
@@ -421,7 +446,7 @@ class Supervisor:
                 "busy_workers": counts["busy"],
                 "queue_size": size,
                 "outcome": "queued",
-                "max_queue_size": None,
+                "max_queue_size": self._bounds.max_queue,
             },
         )
 

@@ -16,7 +16,7 @@ from snakepit_nb.pool.output import ScriptSink
 from tests.pool.conftest import HANG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from snakepit_nb import Pool
     from tests.pool.conftest import Gate
@@ -35,6 +35,9 @@ class Listener:
 
     def origin(self) -> object:
         return self.asking
+
+    def group(self, origin: object) -> Hashable:
+        return str(origin)
 
     def stream(self, origin: object, name: str, text: str) -> None:
         self.characters += len(text)

@@ -236,3 +236,13 @@ def test_an_end_by_hand_taints_nothing() -> None:
         assert isinstance(outcome(pool.submit(os._exit, 3)), WorkerCrashed)
         assert pool.submit(abs, -1).result(HANG) == 1
     assert [each.name[-1] for each in seen] == ["started", "crash", "recycled", "started"]
+
+
+def test_where_the_machine_runs_out_of_memory_a_worker_goes_before_the_kernel() -> None:
+    def score() -> int:
+        from pathlib import Path
+
+        return int(Path("/proc/self/oom_score_adj").read_text())
+
+    with Pool(1) as pool:
+        assert pool.submit(score).result(HANG) > score()
