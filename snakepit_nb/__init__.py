@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from snakepit_nb import events, options, telemetry
     from snakepit_nb.errors.types import (
         CaptureError,
+        CheckoutTimeout,
         PoolBroken,
         PoolClosed,
         PoolError,
+        PoolSaturated,
         RemoteError,
         RequestTimeout,
         SnakepitError,
@@ -31,10 +33,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CaptureError",
+    "CheckoutTimeout",
     "Pool",
     "PoolBroken",
     "PoolClosed",
     "PoolError",
+    "PoolSaturated",
     "RemoteError",
     "RequestTimeout",
     "SnakepitError",
@@ -51,10 +55,12 @@ __all__ = [
 
 _ROOMS: Final = {
     "CaptureError": "errors.types",
+    "CheckoutTimeout": "errors.types",
     "Pool": "pool.pool",
     "PoolBroken": "errors.types",
     "PoolClosed": "errors.types",
     "PoolError": "errors.types",
+    "PoolSaturated": "errors.types",
     "RemoteError": "errors.types",
     "RequestTimeout": "errors.types",
     "SnakepitError": "errors.types",

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakepit_nb import Pool, PoolClosed, events, testing
-from snakepit_nb.errors.types import CheckoutTimeout, PoolSaturated
+from snakepit_nb import CheckoutTimeout, Pool, PoolClosed, PoolSaturated, events, testing
 from snakepit_nb.pool.output import ScriptSink, set_sink
 from snakepit_nb.pool.waiting import Waiting
 from tests.pool.conftest import HANG
