@@ -83,6 +83,11 @@ class Options:
         0, "From how many bytes of its own on a worker is replaced, once it has answered; 0 for never."
     )
     hard_memory: float = _option(1.5, "At how many times `max_memory` a worker is killed at once.")
+    health_interval: float = _option(
+        5.0, "Seconds between two health checks of a worker; 0 for none. They ask whether its process runs."
+    )
+    health_timeout: float = _option(2.0, "Seconds that a worker has to answer a health check.")
+    health_misses: int = _option(3, "After how many missed health checks in a row a worker is replaced.")
     max_queue: int = _option(0, "How many requests may wait in a pool's queue; 0 for any number.")
     when_full: str = _option(
         "block", "What becomes of a request that finds the queue full: block, reject or grow."

@@ -116,6 +116,8 @@ def bear_everywhere(arena: Allocator | None) -> bool:
 def watch(fd: int, exit_code: int) -> bool:
     """End this process when the other end of `fd` is gone, even where its code holds on to everything.
 
+    Until then what comes by `fd` is sent back, as a sign of life.
+
     Whether that is so now: not where the library in C cannot be had.
 
     Example:

@@ -303,7 +303,8 @@ def interpose(arena: NativeArena, threshold: int = THRESHOLD) -> bool:
 def watch(fd: int, exit_code: int) -> bool:
     """End this process with `exit_code`, whatever it does, as soon as the other end of `fd` is gone.
 
-    A process has one watcher. What it watches stays watched when `fd` is closed here.
+    A process has one watcher. What it watches stays watched when `fd` is closed here. Where `fd` is a socket,
+    what comes by it goes back at once: a sign of life that needs nothing of Python.
 
     Returns:
         Whether this call started it.

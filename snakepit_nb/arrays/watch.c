@@ -1,4 +1,5 @@
-/* The watcher: a thread that ends this process when the other end of a descriptor is gone.
+/* The watcher: a thread that ends this process when the other end of a descriptor is gone, and that sends back
+ * what comes by a socket: whoever is at the other end knows by that that the process is alive.
  *
  * It has a descriptor of its own, so that code which closes the number that it was given does not blind it.
  *
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FACE __attribute__((visibility("default")))
@@ -19,9 +21,22 @@
 /* The pid that has a watcher: a child of a fork has none of its parent's threads. */
 static _Atomic int watched_by;
 
+/* Send back what came; false where the other end is gone. */
+static int echo(int fd) {
+    char told[64];
+    ssize_t length = recv(fd, told, sizeof told, MSG_DONTWAIT);
+    if (length > 0)
+        (void)send(fd, told, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
 static void *watch(void *argument) {
     intptr_t both = (intptr_t)argument;
     struct pollfd end = {.fd = (int)(both >> 8), .events = POLLRDHUP};
+    int kind;
+    socklen_t length = sizeof kind;
+    if (getsockopt(end.fd, SOL_SOCKET, SO_TYPE, &kind, &length) == 0)
+        end.events |= POLLIN;
     for (;;) {
         int ready = poll(&end, 1, -1);
         if (ready < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOMEM))
@@ -29,6 +44,8 @@ static void *watch(void *argument) {
         if (ready < 0 || end.revents & POLLNVAL)
             return NULL;
         if (end.revents & (POLLHUP | POLLRDHUP | POLLERR))
+            _exit((int)(both & 0xff));
+        if (end.revents & POLLIN && !echo(end.fd))
             _exit((int)(both & 0xff));
     }
 }

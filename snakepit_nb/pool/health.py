@@ -1,6 +1,11 @@
-"""Watches the workers that serve: how old they are and what memory they hold, and has them recycled in time.
+"""Watches the workers that serve: age, memory and signs of life; and has them replaced in time.
 
-*Rule:* it runs in the reactor's thread, and looks only where a policy asks for it.
+*Rule:* it runs in the reactor's thread. At age and memory it looks only where a policy asks for it.
+
+*Rule:* a sign of life comes from a thread in C, so it says that the process runs, whatever its Python does:
+code that never lets go of Python's lock is busy and not ill. Without the library in C such code looks ill.
+
+*Rule:* whoever looked too late has no opinion: this process may have been stopped, or the machine asleep.
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
+
+from snakepit_nb import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +30,7 @@ _SECOND: Final = 1_000_000_000
 _LOOK_NS: Final = 250_000_000
 _KB: Final = 1024
 _MB: Final = 1_000_000
+_SILENT: Final = "snakepit_nb: it missed {} health checks in a row (stopped, or starved?) and was ended\n"
 _OWN: Final = ("Pss_Anon:", "Pss_File:", "SwapPss:")
 
 
@@ -33,17 +41,58 @@ class Health:
         self._office = office
         self._have_recycled = recycle
         self._policy = policy
+        chosen = office.options
+        self._interval_ns = int(chosen.health_interval * _SECOND)
+        self._timeout_ns = int(chosen.health_timeout * _SECOND)
+        self._misses = chosen.health_misses
 
     def watch(self, worker: WorkerProcess) -> None:
         """Look after a worker that serves from now on."""
         seconds = self._policy.lifetime(random.random())  # noqa: S311 - no secret
         if seconds is not None:
             self._at(worker, int(seconds * _SECOND), lambda: self._recycle(worker, "ttl_expired"))
+        if self._interval_ns:
+            self._at(worker, self._interval_ns, lambda: self._probe(worker))
         if self._policy.max_memory is not None:
             self._at(worker, _LOOK_NS, lambda: self._look(worker))
 
     def _at(self, worker: WorkerProcess, wait_ns: int, job: Callable[[], object]) -> None:
         self._office.reactor.at(time.monotonic_ns() + wait_ns, job, lambda: worker.ended is None)
+
+    # Signs of life
+
+    def _probe(self, worker: WorkerProcess) -> None:
+        if worker.ended is not None:
+            return
+        due = time.monotonic_ns() + self._timeout_ns
+        if worker.probe():
+            self._at(worker, self._timeout_ns, lambda: self._check(worker, due))
+        else:
+            self._missed(worker, "probe_error")
+            self._at(worker, self._interval_ns, lambda: self._probe(worker))
+
+    def _check(self, worker: WorkerProcess, due_ns: int) -> None:
+        """See whether a probe was answered that had until `due_ns` to be."""
+        if worker.ended is not None:
+            return
+        worker.feel()
+        if worker.beats:
+            worker.misses = 0
+        elif time.monotonic_ns() - due_ns < self._timeout_ns:
+            self._missed(worker, "worker_dead" if worker.dead else "timeout")
+        self._at(worker, self._interval_ns, lambda: self._probe(worker))
+
+    def _missed(self, worker: WorkerProcess, reason: str) -> None:
+        office = self._office
+        worker.misses += 1
+        facts: dict[str, object] = {"worker_id": worker.worker_id, "pool": office.name, "reason": reason}
+        office.tell(events.WORKER_HEALTH_CHECK_FAILED, {}, facts)
+        if worker.misses >= self._misses and reason != "worker_dead":
+            worker.last_words.written(_SILENT.format(worker.misses))
+            worker.kill()
+        office.flush()
+
+    # Age and memory
 
     def _recycle(self, worker: WorkerProcess, reason: str) -> None:
         self._have_recycled([worker.worker_id], reason)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.crash import Crash
 
 _ROOM: Final = 1 << 16
+_PROBE: Final = b"."
 _NESTING: Final = "SNAKEPIT_NB_DEPTH"
 _TRIES: Final = 2
 _START: Final = "import sys; sys.path[:] = {path!r}; from snakepit_nb.worker.nursery import main; main({fd})"
@@ -107,7 +108,7 @@ class Nursery:
             reply["pidfd"] = fds[0]
         return reply or None
 
-    def fork(self, spec: Mapping[str, object], fds: tuple[int, int, int, int, int]) -> tuple[int, int]:
+    def fork(self, spec: Mapping[str, object], fds: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
         """Fork a worker with these descriptors; its process id and a descriptor of the process.
 
         Raises:
@@ -161,7 +162,7 @@ def nursery(preload: tuple[str, ...]) -> Nursery:
 
 
 def fork_worker(
-    preload: tuple[str, ...], spec: Mapping[str, object], fds: tuple[int, int, int, int, int]
+    preload: tuple[str, ...], spec: Mapping[str, object], fds: tuple[int, int, int, int, int, int]
 ) -> tuple[int, int]:
     """Fork a worker from this kernel's nursery, or from a new one where that died just now.
 
@@ -242,6 +243,8 @@ class WorkerProcess:
         self.memory_mb = 0.0
         self.threshold_mb = 0.0
         self.spoke = False
+        self.beats = True
+        self.misses = 0
         self.last_origin: object = None
         self.last_words = LastWords(options.current().stderr_tail)
         self._decoders = {"stdout": _decoder(), "stderr": _decoder()}
@@ -252,6 +255,10 @@ class WorkerProcess:
             lane, far_lane = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(lane.close)
             theirs.callback(far_lane.close)
+            self.heart, far_heart = socket.socketpair()
+            undo.callback(self.heart.close)
+            theirs.callback(far_heart.close)
+            self.heart.settimeout(0)
             pipes = [os.pipe() for _ in range(3)]
             for read, write in pipes:
                 undo.callback(os.close, read)
@@ -267,7 +274,7 @@ class WorkerProcess:
                 "arena": store.arena.id if store.arena else "",
                 "options": asdict(chosen),
             }
-            fds = (self.far.fileno(), far_lane.fileno(), out, err, note)
+            fds = (self.far.fileno(), far_lane.fileno(), out, err, far_heart.fileno(), note)
             self.pid, self.pidfd = fork_worker(preload, spec, fds)
             undo.pop_all()
         self.lane = DescriptorLane(lane)
@@ -329,6 +336,31 @@ class WorkerProcess:
         text = self._decoders[stream].decode(data, not data)
         return text if data else (text or None)
 
+    def probe(self) -> bool:
+        """Ask for a sign of life; whether that could be done."""
+        self.beats = False
+        try:
+            self.heart.send(_PROBE)
+        except BlockingIOError:
+            pass  # it has not taken the ones before, and can answer those
+        except OSError:
+            return False
+        return True
+
+    def feel(self) -> bool:
+        """Take in signs of life that wait; whether there were any."""
+        try:
+            told = bool(self.heart.recv(_ROOM))
+        except OSError:
+            return False
+        self.beats = self.beats or told
+        return told
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended, though nobody may have heard of it."""
+        return bool(select.select([self.pidfd], [], [], 0)[0])
+
     def can_answer(self) -> bool:
         """Whether the worker still has its end of the channel open; True where the system does not tell."""
         wanted = f"socket:[{os.fstat(self.far.fileno()).st_ino}]"
@@ -364,6 +396,7 @@ class WorkerProcess:
         self.channel.close()
         self.lane.close()
         self.far.close()
+        self.heart.close()
         for fd in (self.stdout, self.stderr, self.obituary, self.pidfd):
             os.close(fd)
 

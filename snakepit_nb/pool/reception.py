@@ -52,11 +52,12 @@ class Reception:
         watch(worker.channel_fd, lambda: self._listen(worker))
         watch(worker.stdout, lambda: self.read_pipe(worker, "stdout"))
         watch(worker.stderr, lambda: self.read_pipe(worker, "stderr"))
+        watch(worker.heart.fileno(), worker.feel)
         watch(worker.obituary, bury)
 
     def forget(self, worker: WorkerProcess) -> None:
         """Hear nothing of a worker any more."""
-        for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.obituary):
+        for fd in (worker.channel_fd, worker.stdout, worker.stderr, worker.heart.fileno(), worker.obituary):
             self._office.reactor.forget(fd)
 
     def _listen(self, worker: WorkerProcess) -> bool:

@@ -30,7 +30,7 @@ from snakepit_nb.wire.forwarding import pack_events
 from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.payload import Packed, Prepared, prepare, unpack
-from snakepit_nb.worker import namespace, shell
+from snakepit_nb.worker import namespace, pulse, shell
 from snakepit_nb.worker.streams import LiveStreams
 
 if TYPE_CHECKING:
@@ -51,9 +51,12 @@ _SOON: Final = 0.02
 class Worker:
     """One worker process, from hello to exit."""
 
-    def __init__(self, spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> None:
+    def __init__(
+        self, spec: Mapping[str, object], sock: socket.socket, lane: socket.socket, heart: socket.socket
+    ) -> None:
         self._id = str(spec["worker_id"])
         self._lane = DescriptorLane(lane)
+        self._heart = heart
         chosen = options.current()
         self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
         found, lacking = founding.from_options()
@@ -93,7 +96,8 @@ class Worker:
         os.register_at_fork(after_in_child=self._abandon)
         channel = self._channel
         # A call that never lets go of Python's lock would not notice by itself that the kernel is gone.
-        founding.watch(channel.sock.fileno(), EXIT_CHANNEL_LOST)
+        if not founding.watch(self._heart.fileno(), EXIT_CHANNEL_LOST):
+            pulse.answer(self._heart, lambda: os._exit(EXIT_CHANNEL_LOST))
         while True:
             found = channel.spin(self._spin_ns)
             if found is None:
@@ -259,6 +263,7 @@ class Worker:
         self._forked = True
         self._channel.close()
         self._lane.close()
+        self._heart.close()
 
     def _interrupted(self, _signal: int, _frame: types.FrameType | None) -> None:
         if self._running:
@@ -291,7 +296,7 @@ def _told(error: BaseException) -> bytes:
     return told
 
 
-def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -> int:
+def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket, heart: socket.socket) -> int:
     """Live as a worker; the exit status to end with.
 
     A worker whose channel is gone (the kernel's end, or because a call closed every descriptor) has nobody to
@@ -301,7 +306,7 @@ def main(spec: Mapping[str, object], sock: socket.socket, lane: socket.socket) -
         given = spec.get("options")
         if isinstance(given, dict):
             options.adopt(given)
-        worker = Worker(spec, sock, lane)
+        worker = Worker(spec, sock, lane, heart)
         worker.greet()
     except Exception as error:  # noqa: BLE001 - told to the kernel, whatever it is
         with contextlib.suppress(OSError):

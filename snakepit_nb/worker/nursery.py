@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ROOM: Final = 1 << 20
-_DESCRIPTORS: Final = 5
+_DESCRIPTORS: Final = 6
 _PR_SET_PDEATHSIG: Final = 1
 # How much likelier than others, out of a thousand parts of all memory.
 _FIRST: Final = 500
@@ -92,7 +92,7 @@ class Nursery:
         return True
 
     def _fork(self, spec: Mapping[str, object], fds: Sequence[int]) -> None:
-        obituary = os.dup(fds[4])
+        obituary = os.dup(fds[5])
         # The child must not run a handler of ours between the fork and its own set-up.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
@@ -125,7 +125,7 @@ class Nursery:
             _die_with(self._pid)
             _die_first()
             signal.set_wakeup_fd(-1)
-            inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[4:])
+            inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[5:])
             for fd in (*inherited, *self._obituaries.values()):
                 os.close(fd)
             self._sock.detach()
@@ -221,7 +221,8 @@ def _live(spec: Mapping[str, object], fds: Sequence[int]) -> int:
 
     channel = socket.socket(fileno=fds[0])
     lane = socket.socket(fileno=fds[1])
-    return loop.main(spec, channel, lane)
+    heart = socket.socket(fileno=fds[4])
+    return loop.main(spec, channel, lane, heart)
 
 
 def main(fd: int) -> None:

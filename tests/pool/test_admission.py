@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from tests.pool.conftest import Gate
 
 
-@pytest.fixture
-def gate(gates: Callable[[], Gate]) -> Gate:
-    return gates()
-
-
 def full(pool: Pool, gate: Gate, waiting: int) -> list[Any]:
     """A pool whose one worker is busy, and so many requests behind it."""
     running = pool.submit(gate.task, "done")
