@@ -96,3 +96,29 @@ def test_the_tables_say_what_their_examples_say() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# The same of arrays, without the peers.
+SHORTEST_OF_ARRAYS: Final = """
+import sys
+sys.path.insert(0, "benchmarks")
+if __name__ == "__main__":
+    import arrays
+    arrays.QUICK = arrays.Effort(
+        rounds=1, calls=2, patience=0.01, sizes=(1 << 10, 1 << 20, 2 << 20), numpy_sizes=(1 << 20,),
+        crowd=4 << 20,
+    )
+    sys.exit(arrays.main(["--quick", "--ours", "--json", sys.argv[1]]))
+"""
+
+
+def test_arrays_are_measured_there_and_back_beside_plain_copies(tmp_path: Path) -> None:
+    done = run(SHORTEST_OF_ARRAYS, tmp_path)
+    seconds = done.written["seconds"]
+    assert set(seconds["passing"]["in"]["snakepit_nb"]) == {"1024", "1048576", "2097152"}
+    assert "memcpy, warm" in seconds["foreign"]
+    assert "concatenate" in seconds["numpy"]
+    aims = done.written["aims"]
+    assert len(aims) == 10
+    for each in aims:
+        assert f"{'yes' if each['met'] else 'NO '} {each['aim']}: {each['found']}" in done.printed
