@@ -57,7 +57,8 @@ class Admission:
         """
         office, (limit, when_full, most) = self._office, self._bounds
         others = len(self._line) - (came_back is not None and came_back in self._line)
-        if limit is None or office.reactor.here or (self._has_room(limit) and not (others and not came_back)):
+        has_room = limit is not None and office.state.has_room(limit)
+        if limit is None or office.reactor.here or (has_room and (came_back is not None or not others)):
             self.leave(came_back)
             return None
         if when_full == "grow" and office.state.max_workers < most:
@@ -68,16 +69,11 @@ class Admission:
             return None
         if when_full != "block":
             self._reject(limit)
-        if came_back is not None:
-            came_back.reset()
-            return came_back
-        bell = Bell()
-        self._line.append(bell)
+        bell = came_back or Bell()
+        bell.reset()
+        if bell not in self._line:
+            self._line.append(bell)
         return bell
-
-    def _has_room(self, limit: int) -> bool:
-        state = self._office.state
-        return state.waiting() < limit or state.has_idle()
 
     def _reject(self, limit: int) -> None:
         office = self._office
@@ -133,5 +129,5 @@ class Admission:
         if state.closing or state.broken is not None:
             for bell in self._line:
                 bell.ring()
-        elif self._has_room(self._bounds.max_queue or 0):
+        elif state.has_room(self._bounds.max_queue or 0):
             self._line[0].ring()

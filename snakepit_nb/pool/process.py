@@ -347,19 +347,23 @@ class WorkerProcess:
             return False
         return True
 
-    def feel(self) -> bool:
-        """Take in signs of life that wait; whether there were any."""
+    def feel(self) -> bool | None:
+        """Take in signs of life that wait: whether there were any; None where there will be no more."""
         try:
             told = bool(self.heart.recv(_ROOM))
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError:
+            return None
         self.beats = self.beats or told
-        return told
+        return told or None
 
     @property
     def dead(self) -> bool:
         """Whether the process has ended, though nobody may have heard of it."""
-        return bool(select.select([self.pidfd], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def can_answer(self) -> bool:
         """Whether the worker still has its end of the channel open; True where the system does not tell."""

@@ -52,8 +52,12 @@ class Reception:
         watch(worker.channel_fd, lambda: self._listen(worker))
         watch(worker.stdout, lambda: self.read_pipe(worker, "stdout"))
         watch(worker.stderr, lambda: self.read_pipe(worker, "stderr"))
-        watch(worker.heart.fileno(), worker.feel)
+        watch(worker.heart.fileno(), lambda: self._feel(worker))
         watch(worker.obituary, bury)
+
+    def _feel(self, worker: WorkerProcess) -> None:
+        if worker.feel() is None:
+            self._office.reactor.forget(worker.heart.fileno())
 
     def forget(self, worker: WorkerProcess) -> None:
         """Hear nothing of a worker any more."""

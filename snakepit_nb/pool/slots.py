@@ -41,6 +41,16 @@ class Slots:
         return bool(self._free)
 
     @property
+    def vacant(self) -> int:
+        """How many of these could be started.
+
+        Example:
+            >>> Slots("p", 2).vacant
+            2
+        """
+        return len(self._free)
+
+    @property
     def taken(self) -> int:
         """How many slots have a worker.
 

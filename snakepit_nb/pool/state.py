@@ -420,13 +420,14 @@ class PoolState:
     def _grow(self) -> list[Action]:
         if not self._slots.free:
             return []
-        starting = sum(
+        return [self._start(None)] if len(self.queue) > self._starting() else []
+
+    def _starting(self) -> int:
+        """How many workers will serve soon that take over from nobody."""
+        return sum(
             worker.phase is Phase.STARTING and self._slots.beside(worker) is None
             for worker in self.workers.values()
         )
-        if len(self.queue) > starting:
-            return [self._start(None)]
-        return []
 
     def _start(self, slot: int | None) -> Start:
         worker = self._slots.begin(slot)
@@ -469,7 +470,9 @@ class PoolState:
         return all(len(worker.hands) > 1 for worker in self.workers.values() if worker.phase is _SERVING)
 
     def waiting(self) -> int:
-        """How many requests wait: in the queue, or in a worker's socket behind the one that runs.
+        """How many requests wait, in the queue or in a socket behind the one that runs.
+
+        Those do not count for which a worker starts, or could.
 
         Example:
             >>> from snakepit_nb.pool.restart import Intensity
@@ -477,17 +480,17 @@ class PoolState:
             0
         """
         behind = sum(len(worker.hands) - 1 for worker in self.workers.values() if worker.hands)
-        return len(self.queue) + behind
+        return max(0, len(self.queue) + behind - self._slots.vacant - self._starting())
 
-    def has_idle(self) -> bool:
-        """Whether a worker has nothing to do.
+    def has_room(self, limit: int) -> bool:
+        """Whether one request more can come in where `limit` may wait.
 
         Example:
             >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_idle()
-            False
+            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_room(1)
+            True
         """
-        return bool(self._idle)
+        return bool(self._idle) or self.waiting() < limit
 
     def has_successor(self, worker_id: str) -> bool:
         """Whether another worker was started to take over from this one, and is there.

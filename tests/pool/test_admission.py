@@ -63,6 +63,17 @@ def test_a_request_that_finds_the_queue_full_waits_for_room(gate: Gate) -> None:
         assert [future.result(HANG) for future in inside] == ["done", 0]
 
 
+def test_workers_that_are_yet_to_start_count_as_room(gates: Callable[[], Gate]) -> None:
+    with Pool(2, max_queue=1, when_full="reject") as pool:
+        first, second = gates(), gates()
+        inside: list[Any] = [pool.submit(first.task, 1), pool.submit(second.task, 2), pool.submit(abs, -3)]
+        with pytest.raises(PoolSaturated):
+            pool.submit(abs, -9)
+        first.open_after_begin()
+        second.open_after_begin()
+        assert [future.result(HANG) for future in inside] == [1, 2, 3]
+
+
 def test_a_map_over_what_has_no_end_is_held_back_by_the_queue() -> None:
     taken = 0
 
