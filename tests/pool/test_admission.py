@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -116,6 +118,26 @@ def test_who_waits_for_room_is_told_when_the_pool_closes(gate: Gate) -> None:
         pool.kill()
         thread.join(HANG)
         assert isinstance(told[0], PoolClosed)
+
+
+def test_the_stop_button_ends_a_wait_for_room_and_nothing_else(gate: Gate) -> None:
+    with Pool(1, max_queue=1) as pool:
+        inside = full(pool, gate, 1)
+
+        def stop() -> None:
+            while not pool._supervisor.admission._line:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(abs, -9)
+        thread.join(HANG)
+        assert not pool._supervisor.admission._line
+        gate.open()
+        assert [future.result(HANG) for future in inside] == ["done", 0]
+        assert pool.submit(abs, -9).result(HANG) == 9
 
 
 def test_a_callback_of_the_pool_may_submit_although_the_queue_is_full(gate: Gate) -> None:

@@ -40,7 +40,7 @@ def ended(fd: int) -> bytes:
 
 
 class Ends:
-    """The five descriptors that a worker is given, and the kernel's ends of them."""
+    """The six descriptors that a worker is given, and the kernel's ends of them."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = [], []
@@ -48,7 +48,12 @@ class Ends:
             near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self.ours.append(near.detach())
             self.theirs.append(far.detach())
-        for _ in range(3):
+        for kind in ("out", "err", "heart", "note"):
+            if kind == "heart":
+                near, far = socket.socketpair()
+                self.ours.append(near.detach())
+                self.theirs.append(far.detach())
+                continue
             read, write = os.pipe()
             self.ours.append(read)
             self.theirs.append(write)
@@ -100,10 +105,10 @@ def test_a_worker_that_ends_is_reported_with_its_exit_code_and_memory(nursery: N
         ends.let_go()
         assert ended(ends.ours[0])  # its hello
         os.kill(pid, signal.SIGTERM)
-        note = json.loads(ended(ends.ours[4]))
+        note = json.loads(ended(ends.ours[5]))
         assert (note["pid"], note["exit_code"]) == (pid, -signal.SIGTERM)
         assert note["memory_kb"] > 1_000
-        assert ended(ends.ours[4]) == b""
+        assert ended(ends.ours[5]) == b""
     assert not psutil.pid_exists(pid)
 
 
