@@ -18,7 +18,7 @@ define step
 @$(3) || { printf '\n== FAILED: %s (to run only this: make %s)\n' '$(2)' '$(1)' >&2; exit 1; }
 endef
 
-.PHONY: help demo test lab lint types contracts events unit copied bench docs clean python environment debian
+.PHONY: help demo test lab lint types contracts events unit copied kernels bench soak docs clean python environment debian
 .NOTPARALLEL:
 
 help:
@@ -30,8 +30,10 @@ help:
 	  'make types      mypy' \
 	  'make contracts  which room may import which' \
 	  'make copied     the tests of arrays where memory cannot be shared' \
-	  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
+	  'make kernels    the tests of kernels on the other ipykernel: 6 where .venv has 7' \
+  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
 	  'make bench      us and the peers in one run: of calls, or with BENCH=arrays of arrays' \
+	  'make soak       minutes of random work with random faults; then the books are compared' \
 	  'make docs       write the generated pages of docs/' \
 	  'make clean      remove what the commands wrote, but .venv'
 
@@ -54,7 +56,7 @@ environment: python
 debian: python
 	@$(PYTHON) tools/debian.py $(DEBIAN)
 
-test: debian environment lint types contracts events copied unit
+test: debian environment lint types contracts events copied kernels unit
 
 lint: environment
 	$(call step,lint,Rules: ruff check,$(BIN)/ruff check .)
@@ -80,9 +82,16 @@ copied: environment
 	@printf '\n== Tests: pytest, without memfd\n'
 	@SNAKEPIT_NB_MEMFD=0 $(BIN)/python -m pytest -q $(COPIED)
 
+kernels: environment
+	@printf '\n== Tests: pytest, on the other ipykernel\n'
+	@$(BIN)/python tools/kernels.py $(ARGS)
+
 bench: environment
 	@$(PYTHON) tools/environment.py bench
 	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
+
+soak: environment
+	@$(BIN)/python tools/soak.py $(ARGS)
 
 docs: environment
 	@$(BIN)/python docs/generate_events.py

@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from snakepit_nb import events, options, telemetry
+    from snakepit_nb.errors.several import ItemsFailed
     from snakepit_nb.errors.types import (
         CaptureError,
         CheckoutTimeout,
+        CircuitOpen,
         PoolBroken,
         PoolClosed,
         PoolError,
         PoolSaturated,
         RemoteError,
         RequestTimeout,
+        SessionLost,
         SnakepitError,
         WorkerCrashed,
     )
+    from snakepit_nb.magics import new_magic
     from snakepit_nb.pool.pool import Pool
     from snakepit_nb.registry import get_pool, pools
 
@@ -34,6 +38,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CaptureError",
     "CheckoutTimeout",
+    "CircuitOpen",
+    "ItemsFailed",
     "Pool",
     "PoolBroken",
     "PoolClosed",
@@ -41,12 +47,14 @@ __all__ = [
     "PoolSaturated",
     "RemoteError",
     "RequestTimeout",
+    "SessionLost",
     "SnakepitError",
     "WorkerCrashed",
     "__version__",
     "events",
     "get_pool",
     "load_ipython_extension",
+    "new_magic",
     "options",
     "pools",
     "telemetry",
@@ -56,6 +64,8 @@ __all__ = [
 _ROOMS: Final = {
     "CaptureError": "errors.types",
     "CheckoutTimeout": "errors.types",
+    "CircuitOpen": "errors.types",
+    "ItemsFailed": "errors.several",
     "Pool": "pool.pool",
     "PoolBroken": "errors.types",
     "PoolClosed": "errors.types",
@@ -63,10 +73,12 @@ _ROOMS: Final = {
     "PoolSaturated": "errors.types",
     "RemoteError": "errors.types",
     "RequestTimeout": "errors.types",
+    "SessionLost": "errors.types",
     "SnakepitError": "errors.types",
     "WorkerCrashed": "errors.types",
     "events": "",
     "get_pool": "registry",
+    "new_magic": "magics",
     "options": "",
     "pools": "registry",
     "telemetry": "",

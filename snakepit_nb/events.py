@@ -54,6 +54,7 @@ CELL: Final = ("snakepit", "cell")
 CELL_START: Final = ("snakepit", "cell", "start")
 CELL_STOP: Final = ("snakepit", "cell", "stop")
 CELL_EXCEPTION: Final = ("snakepit", "cell", "exception")
+CELL_COPIED: Final = ("snakepit", "cell", "copied")
 RETRY_ATTEMPT: Final = ("snakepit", "retry", "attempt")
 RETRY_EXHAUSTED: Final = ("snakepit", "retry", "exhausted")
 CIRCUIT_BREAKER_OPENED: Final = ("snakepit", "circuit_breaker", "opened")
@@ -187,6 +188,7 @@ _CELL = (
     Key("name", "str", nullable=True),
 )
 _TOLD = (_text("kind", "error", "exit", "interrupt"), _text("reason"), Key("stacktrace", "list"))
+_REASONS = ("first_share", "dtype", "layout", "device", "capacity", "platform", "disabled", "unsupported")
 _RETRY = (_POOL, _COMMAND, _text("reason", "crashed", "timeout", "error"))
 _SESSION = (*_WORKER, _text("session"))
 
@@ -241,17 +243,7 @@ _EVENTS = (
             *_ARRAY,
             Key("handle_id", "str", nullable=True),
             Key("copied", "bool", values=(True,)),
-            _text(
-                "reason",
-                "first_share",
-                "dtype",
-                "layout",
-                "device",
-                "capacity",
-                "platform",
-                "disabled",
-                "unsupported",
-            ),
+            _text("reason", *_REASONS),
         ),
     ),
     _seed(
@@ -343,6 +335,18 @@ _EVENTS = (
     Event(CELL_STOP, "The cell ended well; its results are in the notebook.", _DURATION, _CELL),
     Event(CELL_EXCEPTION, "The cell ended with an exception.", _DURATION, (*_CELL, *_TOLD)),
     Event(
+        CELL_COPIED,
+        "A name of a cell, from 1 MiB or 50 ms on, was copied rather than shared: `kept` for the next cells, "
+        "`compared` with the copy kept before, `moved` to shared memory, where it stays, or `pickled`.",
+        (Key("duration_ms", "float", "ms"), Key("bytes", "int", "bytes")),
+        (
+            _text("name"),
+            _text("how", "copied", "kept", "compared", "moved", "pickled"),
+            Key("reason", "str", values=_REASONS, nullable=True),
+            _text("direction", "to_worker", "to_kernel"),
+        ),
+    ),
+    Event(
         RETRY_ATTEMPT,
         "A request declared idempotent is about to run again; `attempt` is 1 for the first repetition.",
         (Key("attempt", "int"), Key("delay_ms", "float", "ms")),
@@ -367,7 +371,7 @@ _EVENTS = (
         SESSION_LOST,
         "A session's worker is gone, and the names that it kept with it.",
         (),
-        (*_SESSION, _text("reason", "crashed", "recycled", "stopped")),
+        (*_SESSION, _text("reason", "crashed", "recycled", "expired", "stopped")),
     ),
     Event(
         TELEMETRY_DROPPED,

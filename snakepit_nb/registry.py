@@ -76,6 +76,8 @@ def start(  # noqa: PLR0913 - what `Pool` takes
     max_requests: int | None = None,
     ttl: float | None = None,
     max_memory: int | str | None = None,
+    profile: str = "process",
+    gpu: int | None = None,
 ) -> Pool:
     """Make a pool and start its workers; the arguments are those of `Pool`.
 
@@ -99,8 +101,45 @@ def start(  # noqa: PLR0913 - what `Pool` takes
             max_requests=max_requests,
             ttl=ttl,
             max_memory=max_memory,
+            profile=profile,
+            gpu=gpu,
         )
     return made.start()
+
+
+def on_gpu(gpu: int, name: str | None = None) -> Pool:
+    """The pool of one graphics card: one worker that sees this card alone, made at the first call.
+
+    Args:
+        gpu: The card's number, among those that this process sees.
+        name: A pool that has to be this card's; None for `gpu0`, `gpu1` and so on.
+
+    Raises:
+        PoolError: the pool of that name is not there, or is not this card's.
+        ValueError: there is no such card for this process.
+
+    Example:
+        >>> pool = on_gpu(0)
+        >>> pool.name, pool.gpu, pool.max_workers
+        ('gpu0', 0, 1)
+        >>> pool.shutdown()
+    """
+    wanted = name or f"gpu{gpu}"
+    with _lock:
+        found = next((pool for pool in live_pools() if pool.name == wanted), None)
+        if found is None and name is None:
+            found = _held[wanted] = Pool(1, name=wanted, gpu=gpu)
+    if found is None:
+        text = f"there is no pool {wanted!r}: start it with %snakepit start {wanted} --gpu {gpu}"
+        raise PoolError(text, pool=wanted)
+    if found.gpu != gpu:
+        sees = "all cards" if found.gpu is None else f"card {found.gpu} alone"
+        text = (
+            f"pool {wanted!r} sees {sees}; leave out its name, or start another one "
+            f"with %snakepit start NAME --gpu {gpu}"
+        )
+        raise PoolError(text, pool=wanted)
+    return found
 
 
 def recycle(name: str | None = None) -> None:

@@ -359,9 +359,9 @@ def _deliver(slots: tuple[_Slot, ...], record: Record) -> None:
             facts.function(name, {"count": 1, **measurements}, {**stamps, **metadata}, facts.config)
         except Exception as error:  # noqa: BLE001 - whatever a listener does, the emitter goes on
             failures += _detach_failed(slot, name, error)
-        except SystemExit as error:
-            # In the main thread it may come from a signal's handler and must go on; elsewhere it would only
-            # end the thread that serves the pool.
+        except BaseException as error:
+            # In the main thread an exit or an interrupt may come from a signal's handler and must go on;
+            # elsewhere it would only end the thread that serves the pool.
             if threading.current_thread() is threading.main_thread():
                 raise
             failures += _detach_failed(slot, name, error)

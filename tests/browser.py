@@ -159,6 +159,10 @@ class LabSession:
         """The stop button of the toolbar."""
         self.page.locator('[data-jp-item-name="interrupt"]').first.click()
 
+    def shut_down(self) -> None:
+        """Kernel > Shut Down Kernel."""
+        self._menu("Kernel", "Shut Down Kernel")
+
     def save(self) -> None:
         """File > Save Notebook, and waits until the server has written the file."""
         with self.page.expect_response(

@@ -10,6 +10,7 @@ import gc
 import sys
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -33,6 +34,11 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing
 ONE_MAY_STAY: Final = ("/memfd:snakepit_nb", "/dev/shm/snk_")  # noqa: S108 - with memfd, and without
 # Browsers and semaphores of other programs on the machine come and go there.
 NOT_OURS: Final = (".org.chromium.", ".com.google.Chrome.", "sem.")
+
+
+def pytest_report_header() -> str:
+    """Which kernel the tests of kernels run in."""
+    return f"ipykernel: {version('ipykernel')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +130,25 @@ def _warm() -> list[Nursery]:
 def _end_the_workers_event_loop() -> None:
     """A worker keeps one to its end; a test that plays worker in this process has come to it."""
     module: Any = sys.modules.get("snakepit_nb.worker.namespace")
-    if module is not None and module._runner is not None:
-        module._runner.close()
-        module._runner = None
+    if module is not None and module._past.runner is not None:
+        module._past.runner.close()
+        module._past.runner = None
 
 
 def _held_by_name() -> list[Pool]:
     """The pools that cells and magics made; one that a test made itself is the test's to close."""
     module: Any = sys.modules.get("snakepit_nb.registry")
     return list(module._held.values()) if module is not None else []
+
+
+@pytest.fixture(scope="session")
+def clients_event_loop() -> Iterator[None]:
+    """A kernel's client makes one at its first use and keeps it: made before a test looks for leaks."""
+    from jupyter_core.utils import ensure_event_loop
+
+    loop = ensure_event_loop()
+    yield
+    loop.close()
 
 
 @pytest.fixture(autouse=True)

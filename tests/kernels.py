@@ -25,7 +25,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from jupyter_client.blocking.client import BlockingKernelClient
@@ -142,9 +142,13 @@ class CellOutcome:
 
 
 class _ThisInterpreter(KernelSpecManager):
+    def __init__(self, within: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._within = within
+
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         del kernel_name
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [*self._within, sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python of the tests", language="python")
 
 
@@ -156,11 +160,18 @@ class Notebook:
             assert notebook.run("1 + 1").value == "2"
     """
 
-    def __init__(self, *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
-        """Starts nothing yet; `env` is added to the environment, `cwd` replaces the temporary folder."""
+    def __init__(
+        self, *, env: Mapping[str, str] | None = None, cwd: Path | None = None, within: Sequence[str] = ()
+    ) -> None:
+        """Starts nothing yet.
+
+        `env` is added to the environment, `cwd` replaces the temporary folder, and `within` is a command that
+        starts the one that follows it, in its own process.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="notebook-"))
         self.cwd = cwd or self.folder / "work"
         self._env = dict(env or {})
+        self._within = within
         self._cells: dict[str, CellOutcome] = {}
         self._replies: dict[str, Mapping[str, Any]] = {}
         self._seen = 0
@@ -245,6 +256,10 @@ class Notebook:
                     message = f"the kernel ended while the test waited for {what}\n{self.seen()}"
                     raise KernelDied(message)
 
+    def cells(self) -> list[CellOutcome]:
+        """All cells that were started, oldest first."""
+        return list(self._cells.values())
+
     def seen(self) -> str:
         """Everything that has come so far, for a failure."""
         cells = "\n".join(str(each) for each in list(self._cells.values())) or "no cell was run"
@@ -319,7 +334,7 @@ class Notebook:
         home = self.folder / "home"
         home.mkdir()
         self._manager = KernelManager(
-            kernel_spec_manager=_ThisInterpreter(),
+            kernel_spec_manager=_ThisInterpreter(self._within),
             connection_file=str(self.connection_file),
             context=zmq.Context(),
             shutdown_wait_time=10.0,
@@ -341,7 +356,9 @@ class Notebook:
         deadline = time.monotonic() + START_TIMEOUT
         while not subscribed.is_set():
             if not self.alive:
-                message = f"the kernel ended with {self._process.poll()} before it answered"
+                message = (
+                    f"the kernel ended with {self._process.poll()} before it answered\n{self.log()[-4000:]}"
+                )
                 raise KernelDied(message)
             if time.monotonic() > deadline:
                 message = f"the kernel did not answer within {START_TIMEOUT:g} s"

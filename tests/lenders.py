@@ -64,9 +64,11 @@ class FakeLender:
     inline: bool = False
     writable: bool = True
     moves: bool = False
+    trusts: bool = True
     notes: dict[str, object] = field(default_factory=dict)
     loans: list[Loan] = field(default_factory=list)
     cached_by: list[object] = field(default_factory=list)
+    owned_by: list[int] = field(default_factory=list)  # by identity: a lender keeps no owner alive
     arrived: list[np.ndarray] = field(default_factory=list)
     _standing: list[pickle.PickleBuffer] = field(default_factory=list)
 
@@ -78,6 +80,7 @@ class FakeLender:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        owned_by: object | None = None,
         moved: bool = False,
     ) -> object:
         """See `doors.Lender.lend`."""
@@ -85,6 +88,7 @@ class FakeLender:
         there = self.reaches(data)
         self.loans.append(Loan(data.nbytes, kind, dtype, shape, moved or not there))
         self.cached_by.append(cached_by)
+        self.owned_by.append(id(owned_by))
         if self.inline:
             return data.tobytes()
         array = bytes_at(data.ctypes.data, data.nbytes) if there else data.copy()

@@ -37,6 +37,7 @@ class Shelf:
         self.copies: list[weakref.ref[np.ndarray]] = []
 
     moves = False
+    trusts = True
 
     def room(self, nbytes: int) -> np.ndarray | None:
         del nbytes
@@ -55,9 +56,10 @@ class Shelf:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        owned_by: object | None = None,
         moved: bool = False,
     ) -> object:
-        del moved
+        del moved, owned_by
         assert kind == "arrow"
         assert shape is not None
         if self.reaches(data):

@@ -122,3 +122,24 @@ def test_arrays_are_measured_there_and_back_beside_plain_copies(tmp_path: Path) 
     assert len(aims) == 10
     for each in aims:
         assert f"{'yes' if each['met'] else 'NO '} {each['aim']}: {each['found']}" in done.printed
+
+
+def test_captures_are_measured_copied_and_compared() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/captures.py", "--mib", "2", "--rounds", "1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for told in (
+        "unchanged",
+        "4 calls at once",
+        "of shared memory meanwhile",
+        "Arrow table",
+        "pickled alone",
+    ):
+        assert told in done.stdout

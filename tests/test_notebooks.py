@@ -50,7 +50,17 @@ def first_cell(tmp_path_factory: pytest.TempPathFactory) -> Executed:
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory: pytest.TempPathFactory) -> Executed:
-    return executed("02_arrays", tmp_path_factory.mktemp("out"))
+    return executed("02_zero_copy", tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    return executed("03_errors", tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    return executed("04_background_and_map", tmp_path_factory.mktemp("out"))
 
 
 def printed(cell: Any) -> str:
@@ -173,3 +183,72 @@ def test_the_reader_is_told_what_is_shared_and_how_well_this_machine_can(arrays:
     (doctor,) = [output.data["text/plain"] for output in arrays.cells["doctor"].outputs]
     assert "shared without a copy from 1.0 MB on" in doctor
     assert "born in shared memory, whatever library makes them" in doctor
+
+
+def raised(cell: Any) -> tuple[str, str]:
+    """What a cell raised: the name, and all that is shown of it."""
+    (error,) = [output for output in cell.outputs if output.output_type == "error"]
+    return error.ename, re.sub("\x1b\\[[0-9;]*m", "", "\n".join(error.traceback))
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "told"),
+    [
+        (
+            "mismatch",
+            "ValueError",
+            ("---> 3 | score = x @ weights", "Array weights: numpy (14,) float64", "Try: "),
+        ),
+        ("misspelt", "KeyError", ("did you mean 'alcohol'?",)),
+        ("features", "ValueError", ("X has 12 features", "---> 3 | model.predict(x[:, 1:])", "Try: ")),
+        ("nan", "ValueError", ("Input X contains NaN", "Try: ")),
+        ("too-large", "MemoryError", ("asked 253.5 TB", "Try: ")),
+        ("leak", "WorkerCrashed", ("was killed because memory ran out", "the pool serves on")),
+        ("gone", "WorkerCrashed", ("SIGABRT", "the pool serves on")),
+    ],
+)
+def test_each_error_says_where_it_was_and_what_to_try(
+    errors: Executed, cell: str, name: str, told: tuple[str, ...]
+) -> None:
+    ename, text = raised(errors.cells[cell])
+    assert ename == name
+    assert [each for each in told if each not in text] == []
+
+
+def test_the_errors_cost_the_notebook_nothing(errors: Executed) -> None:
+    assert "True (13, 14)" in printed(errors.cells["caught"])
+    assert value(errors.cells["still-whole"]) == "(False, False)"
+    assert value(errors.cells["served"]) == "'13 measurements of 178 wines'"
+    assert value(errors.cells["record"]) == "('WorkerCrashed', 'abort', 'default')"
+
+
+def test_what_was_mapped_in_the_background_and_in_place_is_there_and_right(many: Executed) -> None:
+    cells = many.cells
+    (bar,) = [output.data["text/plain"] for output in cells["search"].outputs]
+    assert "16 items in" in bar
+    assert value(cells["table"]).startswith("((16, 5), ")
+    accuracy = re.fullmatch(r"'(\d+\.\d)% of 450 digits that it never saw'", value(cells["later"]))
+    assert accuracy is not None
+    assert float(accuracy[1]) > 95
+    assert value(cells["filled"]) == "(1347, 1347)"
+    assert cells["fill"].outputs == []
+
+
+def test_one_failed_setting_costs_no_other(many: Executed) -> None:
+    ename, text = raised(many.cells["failing"])
+    assert ename == "ItemsFailed"
+    assert "1 of 4 items failed: item 2 with InvalidParameterError" in text
+    assert re.fullmatch(r"\[0\.\d+, 0\.\d+, 0\.\d+\]", value(many.cells["others"]))
+
+
+def test_the_lines_of_jobs_are_stored_as_they_ended(many: Executed) -> None:
+    (line,) = [output.data["text/plain"] for output in many.cells["train"].outputs]
+    assert re.fullmatch(r"<Job 'final' done in [\d.]+ s>", line)
+    (jobs,) = [output.data["text/plain"] for output in many.cells["list"].outputs]
+    assert "final" in jobs
+
+
+def test_the_pictures_of_the_digits_are_small(many: Executed) -> None:
+    for name in ("curve", "wrong"):
+        (picture,) = pictures(many.cells[name])
+        assert len(picture) < 100_000

@@ -45,13 +45,23 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("text", "expected"), [("0", "False"), ("no", "False"), ("1", "True")])
+@pytest.mark.parametrize(("text", "expected"), [("0", "False"), ("False", "False"), ("1", "True")])
 def test_the_environment_sets_an_option(text: str, expected: str) -> None:
     done = run("from snakepit_nb import options; print(options.current().arena)", SNAKEPIT_NB_ARENA=text)
     assert done.stdout.strip() == expected
 
 
+def test_what_the_environment_set_is_told_and_comes_back_after_a_change() -> None:
+    code = (
+        "from snakepit_nb import options\n"
+        "said = lambda: next((s.value, s.source) for s in options.settings() if s.name == 'ttl')\n"
+        "print(said()); options.change('ttl', 6.0); print(said()); options.reset('ttl'); print(said())"
+    )
+    done = run(code, SNAKEPIT_NB_TTL="5")
+    assert done.stdout.splitlines() == ["(5.0, 'environment')", "(6.0, 'config')", "(5.0, 'environment')"]
+
+
 def test_a_value_in_the_environment_that_does_not_fit_says_what_was_expected() -> None:
     done = run("import snakepit_nb.options", SNAKEPIT_NB_AHEAD="many")
     assert done.returncode != 0
-    assert "SNAKEPIT_NB_AHEAD='many': expected a value like 64" in done.stderr
+    assert "SNAKEPIT_NB_AHEAD: ahead: expected a whole number, 1 or more, got 'many'" in done.stderr

@@ -3,7 +3,7 @@
 *Rule:* Arrow's own reduction takes an array apart and puts it together again, so every type passes that Arrow
 can pickle; only its buffers are exchanged for lent ones, and a type is sent only where nothing else tells it.
 
-*Rule:* a copy is kept for the next time only where nobody can change what was copied (see `constant`).
+*Rule:* memory counts as unchangeable only where its maker says so (`constant`), and where that is trusted.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def _reduce_buffer(buffer: pa.Buffer, lender: Lender) -> Reduced:
     if not buffer.size:
         return _buffer, (b"", buffer.is_mutable)
     # One that may be written to is not constant, and arrives so that it may be.
-    owner = buffer if not buffer.is_mutable and is_constant(buffer) else None
+    owner = buffer if lender.trusts and not buffer.is_mutable and is_constant(buffer) else None
     data = np.frombuffer(buffer, np.uint8)
-    lent = lender.lend(data, kind="arrow", dtype="uint8", shape=data.shape, cached_by=owner)
+    lent = lender.lend(data, kind="arrow", dtype="uint8", shape=data.shape, cached_by=owner, owned_by=buffer)
     return _buffer, (lent, buffer.is_mutable)
 
 
@@ -186,19 +186,21 @@ class _Recipe(NamedTuple):
 
     `form` is a schema, and for each column the parts of its chunks, in which each buffer is a place in
     `memory`; pickled where that can be done once for all. `cut` is what was cut out and is sent instead.
+    `trusting` says whether memory that Arrow takes for unchangeable was taken for that.
     """
 
     form: object
     memory: list[_Memory]
     cut: object | None
+    trusting: bool
 
 
 def _taken_apart(held: pa.Table, lender: Lender) -> Reduced:
     """The arguments of `_table` and the like, for a table, a batch, a chunked array or an array."""
-    recipe, owner = beside.find(held), held
-    if not isinstance(recipe, _Recipe):
+    recipe, owner, sent = beside.find(held), held, held
+    if not isinstance(recipe, _Recipe) or recipe.trusting != lender.trusts:
         sent, lasting = without_the_rest(held, lender)
-        recipe = _recipe_of(sent, None if sent is held else sent)
+        recipe = _recipe_of(sent, None if sent is held else sent, trusting=lender.trusts)
         if lasting:
             beside.keep(held, recipe)
         elif sent is not held:
@@ -207,13 +209,20 @@ def _taken_apart(held: pa.Table, lender: Lender) -> Reduced:
         owner = recipe.cut
     lend = lender.lend
     lent = [
-        lend(data, kind="arrow", dtype=dtype, shape=shape, cached_by=owner if constant else None)
+        lend(
+            data,
+            kind="arrow",
+            dtype=dtype,
+            shape=shape,
+            cached_by=owner if constant and recipe.trusting else None,
+            owned_by=sent,
+        )
         for data, dtype, shape, constant in recipe.memory
     ]
     return recipe.form, held.num_rows if hasattr(held, "num_rows") else len(held), lent
 
 
-def _recipe_of(sent: pa.Table, cut: object | None) -> _Recipe:
+def _recipe_of(sent: pa.Table, cut: object | None, *, trusting: bool) -> _Recipe:
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     if hasattr(sent, "schema"):
@@ -225,11 +234,11 @@ def _recipe_of(sent: pa.Table, cut: object | None) -> _Recipe:
     # A type that extends Arrow is known by its class, which a pickle within a pickle might not find; and in a
     # column without chunks nobody looked for one.
     if writing.extended or not all(columns):
-        return _Recipe((schema, form), writing.memory, cut)
+        return _Recipe((schema, form), writing.memory, cut, trusting)
     message = schema.serialize()
     faithful = pa.ipc.read_schema(message).equals(schema, check_metadata=True)
     told = message.to_pybytes() if faithful else schema
-    return _Recipe(pickle.dumps((told, form), 5), writing.memory, cut)
+    return _Recipe(pickle.dumps((told, form), 5), writing.memory, cut, trusting)
 
 
 class _Writing:

@@ -9,7 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from snakepit_nb.arrays.memory import PAGE, bytes_at, give_pages_back, map_memory, read_at, unmap_memory
+from snakepit_nb.arrays.memory import (
+    PAGE,
+    bytes_at,
+    give_pages_back,
+    map_memory,
+    read_at,
+    unmap_memory,
+    written,
+)
 from snakepit_nb.arrays.windows import Windows
 from snakepit_nb.errors.types import ArrayError
 
@@ -70,10 +78,11 @@ class Attached:
             return Mapped(self._readable + handle.offset)
         low = handle.offset // PAGE * PAGE
         length = handle.offset + handle.nbytes - low
-        if mode == "copy_on_write":
+        if mode == "copy_on_write" and self.owned is None:
             mapping = self.windows.take((low, length))
             return Mapped(mapping + handle.offset - low, mapping, length, (low, length))
-        mapping = map_memory(self.fd, low, length, writable=mode != "readonly", private=False)
+        private = mode == "copy_on_write"  # rarely asked for at home: what came back of it is a copy
+        mapping = map_memory(self.fd, low, length, writable=mode != "readonly", private=private)
         return Mapped(mapping + handle.offset - low, mapping, length)
 
     def _whole_writable(self) -> bool:
@@ -94,9 +103,17 @@ class Attached:
         return True
 
     def read(self, offset: int, nbytes: int) -> bytes:
-        """Copy plain bytes out of it."""
+        """Copy plain bytes out of it.
+
+        Raises:
+            ArrayError: it does not hold so many: a peer that says so would have this process fill its memory.
+        """
         if self.owned is not None:
             return bytes_at(self._writable + offset, nbytes).tobytes()
+        held = written(self.fd)
+        if held is not None and nbytes > held:
+            message = f"{nbytes} bytes at {offset} of the arena {self.id!r} were never written"
+            raise ArrayError(message)
         return read_at(self.fd, offset, nbytes)
 
     def owners_bytes(self) -> int:

@@ -110,6 +110,10 @@ class Borrower:
         on_unknown: Called when a handle names an arena that is not attached, to attach what waits.
         heir: Whether the memory of an owner that is gone is this process's to give back.
 
+    Attributes:
+        is_kept: Says of a block of the own arena, by offset and generation, whether it is a copy for several
+            borrowers, which must not be written to by who gets it back.
+
     Example:
         >>> borrower = Borrower(None)
         >>> borrower.give_back("kernel", 7)
@@ -136,6 +140,7 @@ class Borrower:
         self._places: list[tuple[int, int, weakref.ref[Lent]]] = []
         self._shared: dict[_Key, weakref.ref[Lent]] = {}
         self._serial = count()
+        self.is_kept: Callable[[int, int], bool] = lambda *_: False
         self._own = None if own is None else own.id
         if own is not None:
             self._attached[own.id] = Attached(own.id, own.fd, own.nbytes, own)
@@ -240,6 +245,8 @@ class Borrower:
                 reach = f"{handle.offset}+{handle.nbytes} of {attached.nbytes} bytes"
                 message = f"array handle reaches outside its arena: {reach}"
                 raise ArrayError(message)
+            if mode == "in_place" and attached.owned is not None and self.is_kept(*_life(handle)):
+                mode = "copy_on_write"
             lent, lease = self._shared_here(handle, mode), handle.lease
             if lent is None:
                 lent = self._reach(attached, handle, peer, mode)
@@ -355,6 +362,11 @@ class Borrower:
         with self._books.lock:
             return self._returns.pop(peer, [])
 
+    def owed(self) -> list[str]:
+        """The peers whose leases wait to be taken."""
+        with self._books.lock:
+            return list(self._returns)
+
     def close(self) -> None:
         """Forget every arena; arrays over one keep it until they end."""
         for arena_id in list(self._attached):
@@ -364,3 +376,7 @@ class Borrower:
 def raw(lent: Lent) -> np.ndarray:
     """The bytes of a loan as an array that keeps it."""
     return np.asarray(lent)
+
+
+def _life(handle: ArrayHandle) -> tuple[int, int]:
+    return handle.offset, handle.generation

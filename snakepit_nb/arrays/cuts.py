@@ -32,6 +32,7 @@ def without_the_rest(held: pa.Table, lender: Lender) -> tuple[pa.Table, bool]:
     Example:
         >>> import pyarrow as pa
         >>> class Copies:
+        ...     trusts = True
         ...     def reaches(self, data):
         ...         return False
         >>> cut, lasting = without_the_rest(pa.array(range(100_000))[:10], Copies())
@@ -47,7 +48,7 @@ def without_the_rest(held: pa.Table, lender: Lender) -> tuple[pa.Table, bool]:
     buffers = [each for array in arrays for each in array.buffers() if each is not None and each.size]
     if all(lender.reaches(np.frombuffer(each, np.uint8)) for each in buffers):
         return held, False
-    return _cut(held), all(map(is_constant, buffers))
+    return _cut(held), lender.trusts and all(map(is_constant, buffers))
 
 
 def arrays_of(held: pa.Table) -> Iterator[pa.Array]:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 # Where a library keeps its types is not always where it keeps its functions.
 _JAX: Final = "jax.numpy"
 _LIBRARIES: Final = {"jaxlib": _JAX, "jax": _JAX}
-# Their arrays never change, so a copy of one stays true for as long as it lives.
+# They never write to an array, so it may be made over memory that is only to be read. Others may: what was
+# made over an array of NumPy or torch changes when that does.
 _IMMUTABLE: Final = frozenset({_JAX})
 
 _UINT: Final = 1
@@ -219,8 +220,7 @@ def _reduce_for(library: str, producer: object, lender: Lender) -> tuple[object,
         array, code = take(producer)
     except Exception:  # noqa: BLE001 - a producer may raise anything, and says no by that
         return _by_its_own(producer)
-    cached_by = producer if library in _IMMUTABLE else None
-    return _reduce_array(array, code, library, lender, cached_by)
+    return _reduce_array(array, code, library, lender, producer)
 
 
 def _reduce_unknown(producer: object, lender: Lender) -> tuple[object, ...]:
@@ -229,7 +229,7 @@ def _reduce_unknown(producer: object, lender: Lender) -> tuple[object, ...]:
             array, code = take(producer)
         except Exception:  # noqa: BLE001 - a producer may raise anything, and says no by that
             return _by_its_own(producer)
-        return _reduce_array(array, code, None, lender, None)
+        return _reduce_array(array, code, None, lender, producer)
     return _by_its_own(producer)
 
 
@@ -260,13 +260,13 @@ def _pickles(obj: object) -> bool:
 
 
 def _reduce_array(
-    array: np.ndarray, code: int, library: str | None, lender: Lender, cached_by: object | None
+    array: np.ndarray, code: int, library: str | None, lender: Lender, producer: object
 ) -> tuple[object, ...]:
     if not array.flags.c_contiguous or not array.nbytes:
         return rebuild, (array, None, array.shape, code, library)
     data = array.reshape(-1).view(np.uint8)
     dtype = _FOREIGN.get(code, array.dtype.name)
-    lent = lender.lend(data, dtype=dtype, shape=array.shape, cached_by=cached_by)
+    lent = lender.lend(data, dtype=dtype, shape=array.shape, owned_by=producer)
     return rebuild, (lent, array.dtype.str, array.shape, code, library)
 
 

@@ -28,6 +28,11 @@ class Lender(Protocol):
         ...
 
     @property
+    def trusts(self) -> bool:
+        """Whether what Arrow takes for unchangeable counts as that."""
+        ...
+
+    @property
     def notes(self) -> dict[str, object]:
         """What doors note down for the rest of this message."""
         ...
@@ -44,6 +49,7 @@ class Lender(Protocol):
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        owned_by: object | None = None,
         moved: bool = False,
     ) -> object:
         """Lend memory; what is returned has to stand in the door's answer, as often as it is wanted there.
@@ -58,6 +64,8 @@ class Lender(Protocol):
             shape: What events call the shape; by default that of `data`.
             cached_by: An object that can be weakly referenced and whose memory never changes. A copy that is
                 needed for the first loan is then kept for the next ones, for as long as the object lives.
+            owned_by: An object that can be weakly referenced and has this memory, which may change. A copy is
+                kept as long as it lives, too, and compared with the memory before it is lent again.
             moved: Whether it was moved to shared memory just now, which counts as a copy.
         """
         ...

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,6 +28,7 @@ class Lease:
         kept: What keeps borrowed memory here while it is lent on.
         parcel: The id of the memory that was made for this loan alone.
         holder: Who has it; None while it is on its way.
+        spares: How many ends of it do not count, because it is lent that often again.
         told: Whether events tell of it: not where a long message lies there and no array.
         since_ns: When the loan began, on the machine's monotonic clock.
     """
@@ -36,6 +38,7 @@ class Lease:
     kept: object = None
     parcel: str = ""
     holder: str | None = None
+    spares: int = 0
     told: bool = True
     since_ns: int = field(default_factory=time.monotonic_ns)
 
@@ -55,9 +58,10 @@ class Leases:
         0
     """
 
-    __slots__ = ("_leases", "_numbers", "_on_blocks")
+    __slots__ = ("_leases", "_lock", "_numbers", "_on_blocks")
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._leases: dict[int, Lease] = {}
         self._on_blocks: dict[Block, int] = {}
         # Numbers that no other process hands out either, so that a lease's number names it in events.
@@ -94,8 +98,35 @@ class Leases:
         """The numbers of the leases that `holder` has."""
         return [number for number, lease in self._leases.copy().items() if lease.holder == holder]
 
-    def end(self, numbers: Iterable[int]) -> list[tuple[int, Lease]]:
-        """Forget these leases; those that had not ended before."""
+    def spare(self, numbers: Iterable[int]) -> None:
+        """Let the next end of these leases not count: what they lend is needed once more after it.
+
+        Example:
+            >>> leases = Leases()
+            >>> number = leases.open(Lease(8))
+            >>> leases.spare([number])
+            >>> [len(leases.end([number])) for _ in range(2)]
+            [0, 1]
+        """
+        with self._lock:
+            for number in numbers:
+                lease = self._leases.get(number)
+                if lease is not None:
+                    lease.spares += 1
+
+    def _is_spared(self, number: int) -> bool:
+        lease = self._leases.get(number)
+        if lease is None or not lease.spares:
+            return False
+        with self._lock:
+            spared = lease.spares > 0
+            lease.spares -= spared
+            return spared
+
+    def end(self, numbers: Iterable[int], *, for_good: bool = False) -> list[tuple[int, Lease]]:
+        """Forget these leases, `for_good` those too that were spared; those that had not ended before."""
+        if not for_good:
+            numbers = [number for number in numbers if not self._is_spared(number)]
         popped = ((number, self._leases.pop(number, None)) for number in numbers)
         ended = [(number, lease) for number, lease in popped if lease is not None]
         for _, lease in ended:

@@ -10,7 +10,8 @@ from snakepit_nb.arrays import dtypes
 from snakepit_nb.arrays.memory import bytes_at
 
 if TYPE_CHECKING:
-    from snakepit_nb.arrays.arena import Block
+    from snakepit_nb.arrays.account import Stays
+    from snakepit_nb.arrays.arena import Allocator, Block
     from snakepit_nb.arrays.borrowing import Lent
     from snakepit_nb.arrays.handle import Mode
 
@@ -32,11 +33,14 @@ class Loan:
         modes: How the other side is to map it.
         keeps: What keeps the original of a copy alive, and so its address.
         facts: What events tell of the first array in it.
+        name: Under which name it was first met.
+        stays: What becomes of a copy: it is `"kept"` for the next loan, or its original `"moved"` to it; or
+            it is an earlier one, `"compared"` and still true.
     """
 
     __slots__ = (
         "address", "block", "constant", "copied", "facts", "high", "inline", "keeps", "lent", "low", "modes",
-        "reason", "shift",
+        "name", "reason", "shift", "stays",
     )  # fmt: skip
 
     def __init__(self, address: int, block: Block | None = None, lent: Lent | None = None) -> None:
@@ -52,6 +56,8 @@ class Loan:
         self.modes: set[Mode] = set()
         self.keeps: object = None
         self.facts: dict[str, object] = {}
+        self.name = ""
+        self.stays: Stays = ""
 
 
 class Item(NamedTuple):
@@ -68,6 +74,16 @@ class Item(NamedTuple):
     elapsed_ms: float
 
 
+def loan_of(block: Block, address: int, loans: dict[object, Loan], arena: Allocator) -> Loan:
+    """The loan, among these, of a block that was held for it just now."""
+    loan = loans.get(block)
+    if loan is None:
+        loan = loans[block] = Loan(address, block)
+    else:
+        arena.free(block)
+    return loan
+
+
 def owner_of(array: np.ndarray) -> np.ndarray | None:
     """The array whose memory this is a view of, or itself; None where that is not NumPy's, in one piece."""
     owner = array
@@ -75,6 +91,19 @@ def owner_of(array: np.ndarray) -> np.ndarray | None:
         owner = owner.base
     flags = owner.flags
     return owner if flags.owndata and flags.forc and not owner.dtype.hasobject else None
+
+
+def oldest_base(array: np.ndarray) -> np.ndarray:
+    """The last array of NumPy that this one is a view of, or itself.
+
+    Example:
+        >>> array = np.arange(3)
+        >>> oldest_base(array[1:][1:]) is array
+        True
+    """
+    while type(array.base) is np.ndarray:
+        array = array.base
+    return array
 
 
 def strides_of_a_copy(array: np.ndarray) -> tuple[int, ...]:

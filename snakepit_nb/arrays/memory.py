@@ -30,6 +30,8 @@ _MADV_REMOVE: Final = 9
 _FAILED: Final = ctypes.c_void_p(-1).value
 _SEAL_SHRINK_GROW: Final = 0x0002 | 0x0004
 _ADD_SEALS: Final = 1033
+_GET_SEALS: Final = 1034
+_BLOCK: Final = 512  # what `st_blocks` counts, whatever the file system
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where shm_open puts what it makes; only looked at here
 _MOST_AT_ONCE: Final = 1 << 30  # the system moves at most 2 GiB in one call
 
@@ -41,6 +43,13 @@ _munmap = _libc.munmap
 _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _madvise = _libc.madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_mincore = _libc.mincore
+_mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+_memcpy = _libc.memcpy
+_memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+_memcpy.restype = ctypes.c_void_p
+_memcmp = _libc.memcmp
+_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
 class MemoryFile(NamedTuple):
@@ -78,6 +87,40 @@ def unmap_memory(address: int, nbytes: int) -> None:
     """
     if nbytes:
         _munmap(address, nbytes)
+
+
+def same_bytes(one: int, other: int, nbytes: int) -> bool:
+    """Whether so many bytes at two addresses are the same.
+
+    Example:
+        >>> first, second = np.arange(3), np.arange(3)
+        >>> same_bytes(first.ctypes.data, second.ctypes.data, first.nbytes)
+        True
+    """
+    return not _memcmp(one, other, nbytes)
+
+
+def copy_bytes(to: int, origin: int, nbytes: int) -> None:
+    """Copy so many bytes from one address to another; other threads run meanwhile.
+
+    Example:
+        >>> first, second = np.arange(3), np.zeros(3, int)
+        >>> copy_bytes(second.ctypes.data, first.ctypes.data, first.nbytes)
+        >>> second.tolist()
+        [0, 1, 2]
+    """
+    _memcpy(to, origin, nbytes)
+
+
+def is_mapped(address: int) -> bool:
+    """Whether there is memory at an address of this process.
+
+    Example:
+        >>> is_mapped(np.arange(3).ctypes.data), is_mapped(0)
+        (True, False)
+    """
+    told = ctypes.create_string_buffer(1)
+    return bool(_mincore(address // PAGE * PAGE, PAGE, told) == 0)
 
 
 def give_pages_back(address: int, nbytes: int) -> None:
@@ -119,7 +162,7 @@ def memory_file(nbytes: int) -> MemoryFile:
         >>> os.close(memory_file(PAGE).fd)
     """
     if _has_memfd():
-        fd = os.memfd_create("snakepit_nb", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fd = _memfd("snakepit_nb")
         os.ftruncate(fd, nbytes)
         _seal(fd)
         return MemoryFile(fd, limited=False)
@@ -130,6 +173,13 @@ def memory_file(nbytes: int) -> MemoryFile:
     _posixshmem.shm_unlink(name)
     os.ftruncate(fd, nbytes)
     return MemoryFile(fd, limited=True)
+
+
+def _memfd(name: str) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    # It is made with all rights for all, whatever the umask.
+    os.fchmod(fd, 0o600)
+    return fd
 
 
 def room_of_named() -> int | None:
@@ -159,7 +209,7 @@ def file_of(data: bytes | memoryview) -> int:
         >>> os.close(fd)
     """
     if _has_memfd():
-        fd = os.memfd_create("snakepit_nb message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fd = _memfd("snakepit_nb message")
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
@@ -195,6 +245,26 @@ def read_at(fd: int, offset: int, nbytes: int) -> bytes:
         nbytes -= len(part)
         offset += len(part)
     return b"".join(parts)
+
+
+def written(fd: int) -> int | None:
+    """How much of a memory file was written so far, in bytes; None for one on disk, which may be packed.
+
+    Example:
+        >>> fd = memory_file(64 * PAGE).fd
+        >>> address = map_memory(fd, 0, PAGE, writable=True, private=False)
+        >>> bytes_at(address, PAGE)[:] = 7
+        >>> (written(fd) or 0) >= PAGE
+        True
+        >>> unmap_memory(address, PAGE); os.close(fd)
+    """
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    try:
+        fcntl.fcntl(fd, _GET_SEALS)
+    except OSError:
+        return None
+    return os.fstat(fd).st_blocks * _BLOCK
 
 
 def reserve(fd: int, offset: int, nbytes: int) -> bool:

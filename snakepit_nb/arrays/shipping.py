@@ -19,16 +19,17 @@ import numpy as np
 from snakepit_nb import options
 from snakepit_nb.arrays import dtypes, pages
 from snakepit_nb.arrays.arena import ArenaFull
+from snakepit_nb.arrays.copying import Copies
 from snakepit_nb.arrays.handle import ArrayHandle, again, plain, span, strongest, to_bytes, writable_view
 from snakepit_nb.arrays.lending import Lease
-from snakepit_nb.arrays.loan import Item, Loan, owner_of, read, strides_of_a_copy
+from snakepit_nb.arrays.loan import Item, Loan, loan_of, read, strides_of_a_copy
 from snakepit_nb.arrays.memory import bytes_at
 from snakepit_nb.arrays.room import room_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from snakepit_nb.arrays.arena import Allocator, Block
+    from snakepit_nb.arrays.account import Account
     from snakepit_nb.arrays.handle import Mode
     from snakepit_nb.arrays.store import Store
 
@@ -63,6 +64,7 @@ class Shipment:
         mode: How the other side is to map what is lent.
         modes: Other modes for some objects, by their `id`.
         lending: Whether it may lend at all; if not, the first array that it would lend raises `WouldLend`.
+        snapshot: Whether it lends copies, so that what is written here later is not seen there.
 
     Example:
         >>> from snakepit_nb.arrays.arena import Arena
@@ -75,7 +77,7 @@ class Shipment:
         >>> store.close()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is rarely said, by name
         self,
         store: Store,
         *,
@@ -83,13 +85,16 @@ class Shipment:
         mode: Mode = "copy_on_write",
         modes: Mapping[int, Mode] = _NO_MODES,
         lending: bool = True,
+        snapshot: bool = False,
     ) -> None:
         self._store = store
+        self._snapshot = snapshot
         self._lending = lending
         self._request_id = request_id
         self._mode = mode
         self._modes = modes
         self._loans: dict[object, Loan] = {}
+        self.account: Account | None = None
 
     def mode_of(self, obj: object) -> Mode:
         """How the other side is to map this object's memory."""
@@ -108,6 +113,15 @@ class Shipment:
         A worker's memory is shared from the start, or was lent to it.
         """
         return self._lending and self._store.ledger.role == "kernel" and options.current().move_tensors
+
+    @property
+    def trusts(self) -> bool:
+        """Whether what Arrow takes for unchangeable counts as that.
+
+        The kernel's is asked for again and again, and there are ways to write to it that Arrow does not see.
+        A worker's goes out with one answer.
+        """
+        return self._store.ledger.role == "worker" or options.current().trust_arrow
 
     def room(self, nbytes: int) -> np.ndarray | None:
         """Shared memory to move something to, as a `uint8` array; None where there is none."""
@@ -130,6 +144,7 @@ class Shipment:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        owned_by: object | None = None,
         moved: bool = False,
     ) -> Item | None:
         """Take an array in: as it lies in shared memory, or else a copy of it that does.
@@ -141,6 +156,8 @@ class Shipment:
             dtype: What events call its dtype.
             shape: What events call its shape.
             cached_by: What owns this memory, which then never changes, and keeps a copy of it in use.
+            owned_by: What owns this memory, where the array does not tell; a copy of it is kept, too, and is
+                compared with it before it is used again.
             moved: Whether it was copied to where it lies for this message.
 
         Returns:
@@ -173,16 +190,14 @@ class Shipment:
             facts["request_id"] = self._request_id
         strides, reason = array.strides, "dtype"
         if descr is not None and loan is None:
-            loan, reason = self._copy(array, address, cached_by)
+            loan, reason = self._copies().loan(array, address, cached_by, owned_by)
             if loan is not None and loan.keeps is array and not flags.forc:
                 strides, low, high = strides_of_a_copy(array), 0, nbytes
         if descr is None or loan is None:
-            store.ledger.tell_copied(
-                nbytes, facts | {"reason": reason}, None, (time.perf_counter() - began) * 1e3
-            )
+            self._leave_inside(nbytes, facts | {"reason": reason}, time.perf_counter() - began)
             return None
         if moved and not loan.copied:
-            loan.copied, loan.reason = nbytes, "first_share"
+            loan.copied, loan.reason, loan.stays = nbytes, "first_share", "moved"
         if mode is None:
             mode = self.mode_of(array)
         start = address - loan.address
@@ -192,8 +207,24 @@ class Shipment:
         loan.low, loan.high = min(loan.low, start + low), max(loan.high, start + high)
         loan.constant = loan.constant and cached_by is not None
         loan.facts = loan.facts or facts
+        loan.name = loan.name or self.name
         elapsed = (time.perf_counter() - began) * 1e3
         return Item(loan, start, descr, array.shape, strides, writable, nbytes, facts, elapsed)
+
+    def _copies(self) -> Copies:
+        in_place = self._mode == "in_place" or "in_place" in self._modes.values()
+        return Copies(self._store, self._loans, in_place=in_place)
+
+    def _leave_inside(self, nbytes: int, facts: dict[str, object], seconds: float) -> None:
+        """Tell of an array that has to travel inside the message."""
+        self._store.ledger.tell_copied(nbytes, facts, None, seconds * 1e3)
+        if self.account is not None:
+            self.account.inside(str(facts["reason"]))
+
+    @property
+    def name(self) -> str:
+        """Under which name an array would go into the account now."""
+        return "" if self.account is None else self.account.name
 
     def _loan_at(self, start: int, nbytes: int) -> Loan | None:
         """The loan of the shared memory that these bytes lie in; None where they lie in none."""
@@ -202,62 +233,13 @@ class Shipment:
         if arena is not None and 0 <= start - arena.address < arena.nbytes:
             block = arena.find(start, nbytes)
             if block is not None:
-                return self._loan_of(arena, block, arena.address + block.offset)
+                return loan_of(block, arena.address + block.offset, self._loans, arena)
         lent = store.borrower.lent_at(start, nbytes)
         if lent is None:
             return None
         loan = self._loans.get(lent)
         if loan is None:
             loan = self._loans[lent] = Loan(lent.address, lent=lent)
-        return loan
-
-    def _loan_of(self, arena: Allocator, block: Block, address: int) -> Loan:
-        """The loan of a block that was held for it just now."""
-        loan = self._loans.get(block)
-        if loan is None:
-            loan = self._loans[block] = Loan(address, block)
-        else:
-            arena.free(block)
-        return loan
-
-    def _copy(self, array: np.ndarray, address: int, cached_by: object | None) -> tuple[Loan | None, str]:
-        """A loan of a copy, or why there is none."""
-        store = self._store
-        arena = store.arena
-        if arena is None:
-            return None, store.lacking
-        try:
-            if cached_by is not None and store.shares is not None:
-                block = store.shares.find(cached_by, address, array.nbytes)
-                if block is not None:
-                    return self._loan_of(arena, block, address), ""
-                loan = self._new(arena, array, address)
-                if loan.block is not None:
-                    store.shares.keep(cached_by, address, array.nbytes, loan.block)
-                return loan, ""
-            owner = owner_of(array)
-            known = None if owner is None else self._loans.get(id(owner))
-            if known is None and (owner is None or owner.nbytes > 2 * array.nbytes):
-                return self._new(arena, array, address), ""
-            # All of what this is a view of, so that another view of it finds itself in the same loan.
-            if known is None and owner is not None:
-                begin: int = owner.__array_interface__["data"][0]
-                known = self._loans[id(owner)] = self._new(arena, owner, begin)
-        except ArenaFull:
-            return None, "capacity"
-        return known, ""
-
-    def _new(self, arena: Allocator, original: np.ndarray, address: int) -> Loan:
-        block = self._store.allocate(original.nbytes)
-        try:
-            raw = bytes_at(arena.address + block.offset, original.nbytes)
-            copy: np.ndarray = np.ndarray(original.shape, original.dtype, raw, 0, strides_of_a_copy(original))
-            np.copyto(copy, original)
-        except BaseException:  # an interrupt comes here if anywhere: large copies take long
-            arena.free(block)
-            raise
-        loan = self._loans[block] = Loan(address, block)
-        loan.copied, loan.reason, loan.keeps = original.nbytes, "first_share", original
         return loan
 
     # Sending
@@ -272,6 +254,7 @@ class Shipment:
         """
         if not items:
             self.close()
+            self._tell_account()
             return Sealed(b"", ())
         leases: dict[Loan, int] = {}
         handles: list[bytes] = []
@@ -296,16 +279,25 @@ class Shipment:
         _passed_on(leases)
         self._tell(items, leases)
         self.close()
+        self._tell_account()
         return Sealed(b"".join(handles), tuple(leases.values()), tuple(arenas))
 
     def _settle(self, items: Sequence[Item], *, moving: bool) -> None:
         """Decide for each loan: as it lies, as a copy, or inside the message."""
         inline = self._store.inline_bytes
-        large = {item.loan for item in items if item.nbytes >= inline or item.loan.copied}
+        large = {
+            item.loan
+            for item in items
+            # What is changed in place is that, however small it is.
+            if item.nbytes >= inline or item.loan.copied or "in_place" in item.loan.modes
+        }
         for item in items:
             item.loan.inline = item.loan not in large
         collected = not moving
         for loan in large:
+            if self._snapshot and not (loan.copied or loan.constant or "in_place" in loan.modes):
+                self._copy_out(loan, "disabled")
+                continue
             if not self._is_kept(loan, moving=moving):
                 continue
             if not collected and loan.block is not None and loan.high - loan.low >= _COLLECT_FROM:
@@ -331,7 +323,7 @@ class Shipment:
         known = self._store.leases.on(block) + 1 + self._store.borrower.has_in_place(block)
         return arena.holders(block) > known
 
-    def _copy_out(self, loan: Loan) -> None:
+    def _copy_out(self, loan: Loan, reason: str = "first_share") -> None:
         """Copy what was asked for of a loan's memory, so that neither side sees the other's writes."""
         store = self._store
         arena = store.arena
@@ -345,13 +337,16 @@ class Shipment:
             loan.inline, loan.reason = True, "capacity"
             return
         try:
+            began = time.perf_counter()
             target = bytes_at(arena.address + new.offset, nbytes)
             np.copyto(target, bytes_at(loan.address + loan.low, nbytes))
+            if self.account is not None:
+                self.account.spent(loan.name, time.perf_counter() - began)
         except BaseException:
             arena.free(new)
             raise
         old, loan.block, loan.lent = loan.block, new, None
-        loan.copied, loan.reason, loan.shift = nbytes, "first_share", loan.low
+        loan.copied, loan.reason, loan.shift = nbytes, reason, loan.low
         if old is not None:
             arena.free(old)
 
@@ -404,9 +399,17 @@ class Shipment:
                 self._store.ledger.tell_copied(
                     nbytes, item.facts | {"reason": loan.reason}, number, item.elapsed_ms
                 )
+                if self.account is not None:
+                    self.account.copied(loan.name, loan.reason, nbytes, loan.stays)
                 loan.copied = 0
             elif number is not None:
                 self._store.ledger.tell_shared(item.nbytes, item.facts, number, item.elapsed_ms)
+                if self.account is not None and loan.stays:
+                    self.account.copied(loan.name, "first_share", item.nbytes, loan.stays)
+
+    def _tell_account(self) -> None:
+        if self.account is not None:
+            self.account.tell(self._store.ledger.direction_out, self._request_id)
 
     def close(self) -> None:
         """Let go of all that was not sealed; a copy that was made in vain is told, too. Idempotent."""

@@ -110,6 +110,8 @@ class Store:
         self.leases = Leases()
         self.borrower = Borrower(arena, on_return, on_unknown, heir=role == "kernel")
         self.shares = Shares(arena) if arena is not None else None
+        if self.shares is not None:
+            self.borrower.is_kept = self.shares.was_kept
 
     # Lending out
 
@@ -221,7 +223,7 @@ class Store:
         Example:
             >>> Store("kernel", None).release([1, 2])
         """
-        self._end(leases, events.ZERO_COPY_RELEASE)
+        self._end(self.leases.end(leases), events.ZERO_COPY_RELEASE)
 
     def forget(self, holder: str) -> None:
         """End all leases of a holder that died.
@@ -229,10 +231,11 @@ class Store:
         Example:
             >>> Store("kernel", None).forget("default-0")
         """
-        self._end(self.leases.held_by(holder), events.ZERO_COPY_LEAKED)
+        held = self.leases.held_by(holder)
+        self._end(self.leases.end(held, for_good=True), events.ZERO_COPY_LEAKED)
 
-    def _end(self, leases: Iterable[int], event: tuple[str, ...]) -> None:
-        for number, lease in self.leases.end(leases):
+    def _end(self, ended: list[tuple[int, Lease]], event: tuple[str, ...]) -> None:
+        for number, lease in ended:
             if lease.block is not None and self.arena is not None:
                 self.arena.free(lease.block)
             if lease.parcel:
@@ -376,6 +379,17 @@ class Store:
             []
         """
         return self.borrower.take_returns(peer)
+
+    def owed(self) -> list[str]:
+        """The peers that `take_returns` has something for.
+
+        Example:
+            >>> store = Store("worker", None)
+            >>> store.give_back("kernel", 7)
+            >>> store.owed()
+            ['kernel']
+        """
+        return self.borrower.owed()
 
     def stats(self) -> Stats:
         """What was lent and copied so far, and what is out now.

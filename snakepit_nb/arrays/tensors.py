@@ -2,11 +2,12 @@
 
 *Rule:* a storage is lent once for a message, and its tensors arrive as views of one storage.
 
-*Rule:* a copy of a storage is never lent a second time.
+*Rule:* a copy of a storage is lent a second time only after every byte of it was compared (see `sameness`).
 
 torch has no hook for its CPU allocator, so a tensor that torch made in the kernel lies in private memory.
 On its first loan its storage is moved to shared memory, where `moving` sees that only tensors look at it;
-otherwise it is copied each time that it is lent. Lent as they lie from the start are
+otherwise it is copied, and the copy is lent again as long as it is still the same. From the start
+there lies in shared memory
 - what came from NumPy: `torch.from_numpy(np.empty(shape, np.float32))`,
 - what a worker made: there torch's memory is shared from the start.
 
@@ -87,7 +88,7 @@ def _reduce_tensor(tensor: torch.Tensor, lender: Lender) -> tuple[object, ...]:
     name = str(tensor.dtype).removeprefix("torch.")
     if nbytes >= _MODEST and extent * _TIMES <= nbytes and not _reaches(lender, storage):
         part = _bytes_of(storage, offset * itemsize, extent)
-        return rebuild_view, (lender.lend(part, dtype=name, shape=size), *shown)
+        return rebuild_view, (lender.lend(part, dtype=name, shape=size, owned_by=storage), *shown)
     moved = moving.moved(tensor, storage, lender)
     # The pickler comes to the storage next, which knows nothing of this.
     _naming.last = (storage._cdata, name, size, moved)  # noqa: SLF001 - torch's name for its identity
@@ -112,7 +113,7 @@ def _reduce_storage(storage: torch.UntypedStorage, lender: Lender) -> tuple[obje
     if cdata != storage._cdata:  # noqa: SLF001 - torch's name for its identity
         dtype, shape, moved = None, None, False
     data = _bytes_of(storage, 0, nbytes)
-    return rebuild_storage, (lender.lend(data, dtype=dtype, shape=shape, moved=moved),)
+    return rebuild_storage, (lender.lend(data, dtype=dtype, shape=shape, owned_by=storage, moved=moved),)
 
 
 def _reduce_typed_storage(storage: torch.TypedStorage, _lender: Lender) -> tuple[object, ...]:

@@ -85,12 +85,12 @@ def raised_by(exception: BaseException, steps: list[types.TracebackType]) -> tup
         return "python", ""
     native = guarded(lambda: origin.native(innermost), None)
     if native is not None:
-        own = "builtins" if not steps or _is_users(steps[-1]) else _module(steps[-1]).partition(".")[0]
+        own = "builtins" if not steps or is_users(steps[-1]) else _module(steps[-1]).partition(".")[0]
         # Below a library's own frame only another library's native code is deeper than that frame.
         if own == "builtins" or native[0] not in {own, "builtins"}:
             return native
     for step in reversed(steps):
-        if not _is_users(step):
+        if not is_users(step):
             return _module(step).partition(".")[0], _plain(step.tb_frame.f_code.co_name)
     return "python", ""
 
@@ -156,6 +156,15 @@ def _last_step(exception: BaseException) -> types.TracebackType | None:
     return step
 
 
-def _is_users(step: types.TracebackType) -> bool:
+def is_users(step: types.TracebackType) -> bool:
+    """Whether a frame is the user's own code: a cell, or a function of the notebook.
+
+    Example:
+        >>> try:
+        ...     [].index(1)
+        ... except ValueError as error:
+        ...     is_users(error.__traceback__)
+        False
+    """
     module = _module(step)
     return module in {"", "__main__"} or _CELL.fullmatch(step.tb_frame.f_code.co_filename) is not None

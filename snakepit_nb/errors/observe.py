@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from snakepit_nb.errors.frames import frames_of, raised_by, steps_of
+from snakepit_nb.errors.arrays import arrays_of
+from snakepit_nb.errors.close import close_to
+from snakepit_nb.errors.frames import frames_of, is_users, raised_by, steps_of
+from snakepit_nb.errors.free import free_bytes
 from snakepit_nb.errors.hostile import BASE, clip, exact, guarded, names_of, state_of, text_of, type_name
 from snakepit_nb.errors.record import DEEPEST, ErrorRecord, SyntaxFacts
 
 if TYPE_CHECKING:
     import types
 
-    from snakepit_nb.errors.record import Frame
+    from snakepit_nb.errors.record import ArrayFacts, Frame
 
 _NOTE: Final = 4_000
 _LINE: Final = 1_000
@@ -115,12 +118,19 @@ def record_of(node: Node) -> ErrorRecord:
     steps: list[types.TracebackType] = guarded(lambda: steps_of(exception, remote=inner is not None), [])
     frames: tuple[Frame, ...] = guarded(lambda: frames_of(steps), ())
     message, notes = _texts(exception, cls)
+    arrays: tuple[ArrayFacts, ...] = ()
+    close: tuple[str, ...] = ()
     if inner is not None:
         source = (inner.library, inner.function)
+        arrays, close = inner.arrays, inner.close
         frames = (*frames, *inner.frames)
         message = inner.message
     else:
         source = guarded(lambda: raised_by(exception, steps), ("python", ""))
+        own = next((step for step in reversed(steps) if is_users(step)), None)
+        if own is not None:
+            arrays = guarded(lambda: arrays_of(own, source[0]), ())
+            close = guarded(lambda: close_to(exception, message, own, source[0]), ())
     return ErrorRecord(
         type=type_name(cls) if inner is None else inner.type,
         bases=tuple(type_name(base) for base in bases) if inner is None else inner.bases,
@@ -137,6 +147,9 @@ def record_of(node: Node) -> ErrorRecord:
         library=source[0],
         function=source[1],
         syntax=guarded(lambda: _syntax(exception), None),
+        arrays=arrays,
+        close=close,
+        free_bytes=free_bytes((cls, *bases), message) if inner is None else inner.free_bytes,
         worker_id="" if inner is None else inner.worker_id,
         pool="" if inner is None else inner.pool,
         request_id=None if inner is None else inner.request_id,

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import dis
 import itertools
+import sys
 import types
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MISSING: Final = object()
+MISSING: Final = object()
 _NOBODY: Final = frozenset({"", "builtins"})
+# Halves of a library that have a name of their own.
+_HOMES: Final = {"jaxlib": "jax", "posix": "os", "nt": "os"}
 _RAISES: Final = frozenset({"RAISE_VARARGS", "RERAISE"})
 _OPERATORS: Final = {
     "+": "add",
@@ -78,7 +81,10 @@ def position(code: types.CodeType, offset: int) -> Span | None:
     if offset < 0:
         return None
     found = next(itertools.islice(code.co_positions(), offset // 2, None), (None,) * 4)
-    line, end_line, column, end_column = found
+    return _span(*found)
+
+
+def _span(line: int | None, end_line: int | None, column: int | None, end_column: int | None) -> Span | None:
     if line is None or end_line is None or column is None or end_column is None or end_line == 0:
         return None
     if (column, end_column) == (0, 0):
@@ -98,23 +104,33 @@ def native(step: types.TracebackType) -> tuple[str, str] | None:
     """
     frame = step.tb_frame
     instructions = list(_visible(frame.f_code))
-    failed = next((each for each in instructions if each.offset == step.tb_lasti), None)
+    # The last one that began: a traceback that a library made may point into what belongs to an instruction.
+    failed = next((each for each in reversed(instructions) if each.offset <= step.tb_lasti), None)
     if failed is None or failed.opname in _RAISES:
         return None
     span = position(frame.f_code, failed.offset)
     inside = [failed]
     if span is not None:
-        inside = [
-            each
-            for each in instructions
-            if (there := position(frame.f_code, each.offset)) is not None
-            and (span.line, span.column) <= (there.line, there.column)
-            and (there.end_line, there.end_column) <= (span.end_line, span.end_column)
-        ]
+        inside = [each for each in instructions if within(each, span)]
     if failed.opname.startswith("CALL") and span is not None:
         return _called(frame, inside, span)
     name = _OPERATORS.get(failed.argrepr.removesuffix("="), "") or _OPCODES.get(failed.opname, "")
     return _owner(frame, inside), name
+
+
+def within(instruction: dis.Instruction, span: Span) -> bool:
+    """Whether an instruction stands in a stretch of source.
+
+    Example:
+        >>> [each.opname for each in dis.get_instructions("1 + x") if within(each, Span(1, 1, 4, 5))]
+        ['LOAD_NAME']
+    """
+    there = None if instruction.positions is None else _span(*instruction.positions)
+    return (
+        there is not None
+        and (span.line, span.column) <= (there.line, there.column)
+        and (there.end_line, there.end_column) <= (span.end_line, span.end_column)
+    )
 
 
 def library_of(value: object) -> str:
@@ -135,7 +151,8 @@ def library_of(value: object) -> str:
         cls = value if isinstance(value, type) else type(value)
         name = type.__getattribute__(cls, "__module__")
     # A leading underscore is the native half of a standard module: `_json` is json.
-    return name.partition(".")[0].lstrip("_") if type(name) is str and name != "__main__" else ""
+    root = name.partition(".")[0].lstrip("_") if type(name) is str and name != "__main__" else ""
+    return _HOMES.get(root, root)
 
 
 def _visible(code: types.CodeType) -> Iterator[dis.Instruction]:
@@ -149,15 +166,54 @@ def _loaded(frame: types.FrameType, instruction: dis.Instruction) -> list[object
         return []
     given = instruction.argval
     names = given if isinstance(given, tuple) else (given,)
-    values = [_look_up(frame, each) for each in names if isinstance(each, str)]
-    return [value for value in values if value is not _MISSING]
+    values = [looked_up(frame, each) for each in names if isinstance(each, str)]
+    return [value for value in values if value is not MISSING]
 
 
-def _look_up(frame: types.FrameType, name: str) -> object:
+def looked_up(frame: types.FrameType, name: str) -> object:
+    """The value of a name as the frame's code would find it; `MISSING` where there is none.
+
+    Example:
+        >>> import sys
+        >>> frame = sys._getframe()
+        >>> looked_up(frame, "len") is len, looked_up(frame, "no such name") is MISSING
+        (True, True)
+    """
     for scope in (frame.f_locals, frame.f_globals, frame.f_builtins):
-        if isinstance(scope, dict) and name in scope:
-            return scope[name]
-    return _MISSING
+        if (value := local(scope, name)) is not MISSING:
+            return value
+    return MISSING
+
+
+def local(scope: object, name: str) -> object:
+    """A name's value in one scope, which from Python 3.13 on may be a view of a function's variables.
+
+    Example:
+        >>> local({"a": 1}, "a"), local([], "a") is MISSING
+        (1, True)
+    """
+    if isinstance(scope, dict):
+        return dict.get(scope, name, MISSING)
+    return scope.get(name, MISSING) if type(scope) is _VIEW else MISSING  # type: ignore[attr-defined]
+
+
+def names_in(scope: object) -> list[object]:
+    """The names in one scope.
+
+    Example:
+        >>> names_in({"a": 1}), names_in(3)
+        (['a'], [])
+    """
+    if isinstance(scope, dict):
+        return list(dict.keys(scope))
+    return list(scope) if type(scope) is _VIEW else []  # type: ignore[call-overload]
+
+
+def _view() -> type:
+    return type(sys._getframe().f_locals)  # noqa: SLF001 - the only way to a frame
+
+
+_VIEW: Final = _view()
 
 
 def _owner(frame: types.FrameType, reads: list[dis.Instruction]) -> str:
@@ -182,15 +238,18 @@ def _called(frame: types.FrameType, inside: list[dis.Instruction], span: Span) -
     if not chain:
         return "builtins", ""
     names = [each.argval[0] if isinstance(each.argval, tuple) else each.argval for each in chain]
-    value = _look_up(frame, names[0])
-    if value is _MISSING or not _loaded(frame, chain[0]):
+    value = looked_up(frame, names[0])
+    if value is MISSING or not _loaded(frame, chain[0]):
         before = [each for each in inside if each.offset < chain[-1].offset]
         return _owner(frame, before), str(names[-1])
-    if value is frame.f_builtins.get(names[0], _MISSING):
+    if value is frame.f_builtins.get(names[0], MISSING):
         return "builtins", str(names[-1])
     for name in names[1:]:
         value = _attribute(value, name)
     library = library_of(value)
+    if library == "operator":
+        # It stands for the operation of what it is given.
+        library = _owner(frame, [each for each in inside if each not in chain])
     if len(names) == 1:
         # A plain name may be an argument that holds the function, as where machinery calls it.
         names.append(_name_of(value) or names[0])

@@ -97,14 +97,41 @@ class SyntaxFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayFacts:
+    """An array that the failing frame held, without its values.
+
+    `name` is what the line calls it, `library` whose array it is; `dtype` names at most a few where it has
+    several, as a table has; `device` is such as `"cpu"` or `"cuda:0"`, and empty where it has none.
+
+    Example:
+        >>> ArrayFacts("model.w", "torch", (3, 2), "float32", "cuda:0").text
+        'model.w: torch (3, 2) float32 on cuda:0'
+    """
+
+    name: str
+    library: str
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+
+    @property
+    def text(self) -> str:
+        """All of it in a line; that it is on the CPU goes without saying."""
+        place = "" if self.device in {"cpu", ""} else f" on {self.device}"
+        return f"{self.name}: {self.library} {self.shape} {self.dtype}{place}"
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorRecord:
     """An exception as plain data.
 
     `bases` are the type's, nearest first; `frames` run from the outermost to the innermost; `library` and
     `function` are those of the innermost frame that is not the user's cell, `"builtins"` where Python's own
     operation raised it and `"python"` where the user's code did; `members` are a group's, of which `omitted`
-    were too many; `context_is_cause` says that both are one exception, which is then the cause alone. The
-    last four say where it ran and are set by the kernel.
+    were too many; `context_is_cause` says that both are one exception, which is then the cause alone;
+    `arrays` are those that the failing line of the user's code names, and `close` are names that are there
+    and near the one that is missing; `free_bytes` is what memory the machine had left where that is what an
+    error is about. The last four say where it ran and are set by the kernel.
 
     Example:
         >>> record = ErrorRecord(TypeName("builtins", "ValueError"), (), "no")
@@ -126,6 +153,9 @@ class ErrorRecord:
     library: str = "python"
     function: str = ""
     syntax: SyntaxFacts | None = None
+    arrays: tuple[ArrayFacts, ...] = ()
+    close: tuple[str, ...] = ()
+    free_bytes: int | None = None
     worker_id: str = ""
     pool: str = ""
     request_id: int | None = None
@@ -218,11 +248,12 @@ def to_data(record: ErrorRecord) -> dict[str, object]:
         data["members"] = [to_data(member) for member in record.members]
     if record.syntax is not None:
         data["syntax"] = _shed(record.syntax, SyntaxFacts)
-    for name in ("context_is_cause", "suppress_context", "omitted", "worker_id", "pool", "command"):
-        if getattr(record, name):
-            data[name] = getattr(record, name)
-    if record.request_id is not None:
-        data["request_id"] = record.request_id
+    if record.arrays:
+        data["arrays"] = [[a.name, a.library, list(a.shape), a.dtype, a.device] for a in record.arrays]
+    plain = ("context_is_cause", "suppress_context", "omitted", "close", "worker_id", "pool", "command")
+    data.update((name, value) for name in plain if (value := getattr(record, name)))
+    known = ("free_bytes", "request_id")
+    data.update((name, value) for name in known if (value := getattr(record, name)) is not None)
     return data
 
 
@@ -289,6 +320,9 @@ def from_data(data: object, depth: int = 0) -> ErrorRecord:
         library=_get(fields, "library", str, default="python"),
         function=_get(fields, "function", str, default=""),
         syntax=_syntax(fields["syntax"]) if "syntax" in fields else None,
+        arrays=_each(fields, "arrays", _array),
+        close=_each(fields, "close", _text),
+        free_bytes=_get(fields, "free_bytes", int) if "free_bytes" in fields else None,
         worker_id=_get(fields, "worker_id", str, default=""),
         pool=_get(fields, "pool", str, default=""),
         request_id=_get(fields, "request_id", int) if "request_id" in fields else None,
@@ -338,6 +372,15 @@ def _type_name(data: object) -> TypeName:
         case [str(module), str(qualname)]:
             return TypeName(module, qualname)
     _refuse("type", "[module, qualname]")
+
+
+def _array(data: object) -> ArrayFacts:
+    match data:
+        case [str(name), str(library), [*lengths], str(dtype), str(device)]:
+            shape = tuple(length for length in lengths if type(length) is int)
+            if len(shape) == len(lengths):
+                return ArrayFacts(name, library, shape, dtype, device)
+    _refuse("arrays", "[name, library, shape, dtype, device]")
 
 
 def _frame(data: object) -> Frame:

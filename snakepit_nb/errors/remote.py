@@ -119,19 +119,25 @@ class RemoteError(SnakepitError):
         except Exception:  # noqa: BLE001 - an argument's own __repr__
             return f"{type(self).__name__}({self.record.message!r})"
 
-    def _render_traceback_(self) -> list[str]:
+    @property
+    def noted(self) -> ErrorRecord:
+        """The record with the notes that were added since it arrived."""
         record = self.record
-        # Notes may have been added since it arrived.
         notes = self.__dict__.get("__notes__", ())
         if type(notes) is list and all(type(note) is str for note in notes):
-            record = replace(record, notes=tuple(notes))
-        return render_text(record, colour=colours(), suggestion=self.suggestion).split("\n")
+            return replace(record, notes=tuple(notes))
+        return record
+
+    def _render_traceback_(self) -> list[str]:
+        facts, suggestion = self.facts, self.suggestion
+        return render_text(self.noted, colour=colours(), facts=facts, suggestion=suggestion).split("\n")
 
 
 class ShapeMismatch(RemoteError):
     """Arrays whose shapes do not go together.
 
-    `shapes` are theirs as far as the message tells; where it tells of one axis, `sizes` are the two lengths.
+    `shapes` are those that the message tells, else those of the arrays on the failing line; where it tells of
+    one axis, `sizes` are the two lengths.
 
     Example:
         >>> ShapeMismatch.shapes
@@ -165,7 +171,9 @@ class DeviceMismatch(RemoteError):
 
 
 class OutOfMemory(RemoteError):
-    """No memory for an array; `asked_bytes` and `free_bytes` where known, `device` is `"cpu"` or `"cuda:0"`.
+    """No memory for an array; `asked_bytes` where known, `device` is `"cpu"` or such as `"cuda:0"`.
+
+    `free_bytes` is what was free: on the card, as the message says, or on the machine.
 
     Example:
         >>> OutOfMemory.device, OutOfMemory.asked_bytes
@@ -189,6 +197,9 @@ class NumericalError(RemoteError):
 class ImportFailed(RemoteError):
     """A module is missing in the worker; `module` is its name and `package` what to install, where known.
 
+    Where the module is there and something in it is not, that is `member`; `close` are names that look like
+    it.
+
     Example:
         >>> ImportFailed.module
         ''
@@ -196,19 +207,119 @@ class ImportFailed(RemoteError):
 
     module: str = ""
     package: str | None = None
+    member: str | None = None
+    close: tuple[str, ...] = ()
 
 
 class MissingKey(RemoteError):
-    """A key or an index that is not there; `key` is its text, `axis` and `size` where an array said them.
+    """A key, a column or an index that is not there; `key` is its text, `close` are those that look like it.
+
+    `axis` and `size` are those of the array, where it said them.
 
     Example:
-        >>> MissingKey.key is None
-        True
+        >>> MissingKey.key is None, MissingKey.close
+        (True, ())
     """
 
     key: str | None = None
     axis: int | None = None
     size: int | None = None
+    close: tuple[str, ...] = ()
+
+
+class MissingName(RemoteError):
+    """A name that is not defined, or an attribute that is not there; `owner` is what should have had it.
+
+    `close` are names that are there and look like it.
+
+    Example:
+        >>> MissingName.name, MissingName.owner
+        ('', '')
+    """
+
+    name: str = ""
+    owner: str = ""
+    close: tuple[str, ...] = ()
+
+
+class FileMissing(RemoteError):
+    """A file or a folder that is not there, as a worker sees it; `path` as it was given.
+
+    Example:
+        >>> FileMissing.path
+        ''
+    """
+
+    path: str = ""
+
+
+class NotPermitted(RemoteError):
+    """A file that may not be read or written; `path` as it was given.
+
+    Example:
+        >>> NotPermitted.path
+        ''
+    """
+
+    path: str = ""
+
+
+class WrongKindOfFile(RemoteError):
+    """A folder where a file was wanted, a file where a folder was, or anything where nothing was.
+
+    `path` is as it was given.
+
+    Example:
+        >>> WrongKindOfFile.path
+        ''
+    """
+
+    path: str = ""
+
+
+class DiskFull(RemoteError):
+    """No room left on the disk; `path` where the message has it.
+
+    Example:
+        >>> DiskFull.path
+        ''
+    """
+
+    path: str = ""
+
+
+class TooDeep(RemoteError):
+    """Calls without an end: `function` is the one that is called most, `depth` how many calls there were.
+
+    Example:
+        >>> TooDeep.function, TooDeep.depth
+        ('', 0)
+    """
+
+    function: str = ""
+    depth: int = 0
+
+
+class FailedAssertion(RemoteError):
+    """An `assert` of the user's code that did not hold; `asserted` is the rest of the line that it begins.
+
+    Example:
+        >>> FailedAssertion.asserted
+        ''
+    """
+
+    asserted: str = ""
+
+
+class NotFitted(RemoteError):
+    """A model that was used before it was fitted; `estimator` is its class.
+
+    Example:
+        >>> NotFitted.estimator
+        ''
+    """
+
+    estimator: str = ""
 
 
 STRUCTURED: Final[tuple[type[RemoteError], ...]] = (
@@ -219,4 +330,12 @@ STRUCTURED: Final[tuple[type[RemoteError], ...]] = (
     NumericalError,
     ImportFailed,
     MissingKey,
+    MissingName,
+    FileMissing,
+    NotPermitted,
+    WrongKindOfFile,
+    DiskFull,
+    TooDeep,
+    FailedAssertion,
+    NotFitted,
 )

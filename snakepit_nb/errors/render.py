@@ -8,8 +8,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
+from snakepit_nb.errors.facts import in_line, told
+from snakepit_nb.errors.hostile import clip
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from snakepit_nb.errors.record import ErrorRecord, Frame, SyntaxFacts
 
@@ -17,8 +20,10 @@ _CAUSE: Final = "The above exception was the direct cause of the following excep
 _CONTEXT: Final = "During handling of the above exception, another exception occurred:"
 _MEMBERS_SHOWN: Final = 15
 _ALIKE_SHOWN: Final = 3
+_MESSAGE_IN_SHORT: Final = 4_000
 _RESET: Final = "\x1b[0m"
 _STYLES: Final = {
+    "bold": "\x1b[1m",
     "type": "\x1b[1;31m",
     "place": "\x1b[32m",
     "mark": "\x1b[1;31m",
@@ -34,8 +39,9 @@ _CONTROL: Final = {
 
 
 class _Ink:
-    def __init__(self, *, colour: bool) -> None:
+    def __init__(self, *, colour: bool, around: bool = True) -> None:
         self.colour = colour
+        self.around = around
 
     def __call__(self, style: str, text: str) -> str:
         text = visible(text)
@@ -65,19 +71,80 @@ def colours() -> bool:
         return False
 
 
-def render_text(record: ErrorRecord, *, colour: bool, suggestion: str | None = None) -> str:
+def render_text(
+    record: ErrorRecord,
+    *,
+    colour: bool,
+    suggestion: str | None = None,
+    facts: Mapping[str, object] | None = None,
+    around: bool = True,
+) -> str:
     """The traceback as text, the newest call last, as Python writes it; cells by number, with their lines.
+
+    Args:
+        record: What is known.
+        colour: Whether the terminal's colours are used.
+        suggestion: What to try.
+        facts: What the table of rules read from the message.
+        around: Whether a cell's lines around the failing one are shown, too.
 
     Example:
         >>> from snakepit_nb.errors.observe import describe
         >>> print(render_text(describe(ValueError("no")), colour=False))
         ValueError: no
     """
-    ink = _Ink(colour=colour)
+    ink = _Ink(colour=colour, around=around)
     lines = list(_chain(record, ink))
+    known = in_line(told(facts or {}))
+    if known or suggestion or record.arrays:
+        lines.append("")
+    if known:
+        lines.append(ink("faint", f"Facts: {known}"))
+    lines += [ink("faint", f"Array {array.text}") for array in record.arrays]
     if suggestion:
-        lines += ["", ink("hint", f"Try: {suggestion}")]
+        lines.append(ink("hint", f"Try: {suggestion}"))
     return "\n".join(lines)
+
+
+def render_line(record: ErrorRecord) -> str:
+    r"""The error in one line that forges no other, for a log.
+
+    Example:
+        >>> from snakepit_nb.errors.observe import describe
+        >>> print(render_line(describe(ValueError("no\nway \x1b[31m"))))
+        ValueError: no way \x1b[31m
+    """
+    return " ".join(visible(record.line()).split())
+
+
+def render_end(record: ErrorRecord, *, colour: bool, suggestion: str | None = None) -> str:
+    """The error in two or three lines: what it is, where in the cell, and what to try.
+
+    Example:
+        >>> from snakepit_nb.errors.observe import describe
+        >>> print(render_end(describe(ValueError("no")), colour=False))
+        ValueError: no
+    """
+    ink = _Ink(colour=colour)
+    message = record.message if record.syntax is None else record.syntax.message or record.message
+    lines = [render_title(str(record.type), message, colour=colour)]
+    cell = next((frame for frame in reversed(record.frames) if frame.in_cell), None)
+    if cell is not None:
+        lines.append(f"at {visible(cell.place)}")
+    if suggestion:
+        lines.append(f"{ink('bold', 'Try:')} {visible(suggestion)}")
+    return "\n".join(lines)
+
+
+def render_title(title: str, text: str, *, colour: bool) -> str:
+    """A class and what it says, for grounds of front ends' own: only bold can be read on all of them.
+
+    Example:
+        >>> print(render_title("ValueError", "no", colour=False))
+        ValueError: no
+    """
+    name = _Ink(colour=colour)("bold", title)
+    return f"{name}: {visible(clip(text, _MESSAGE_IN_SHORT))}" if text else name
 
 
 def render_notice(title: str, sentence: str, tail: str = "", *, colour: bool) -> str:
@@ -112,18 +179,11 @@ def _one(record: ErrorRecord, ink: _Ink) -> Iterator[str]:
     if record.frames:
         where = f" in worker {record.worker_id} of pool {record.pool!r}" if record.worker_id else ""
         yield f"Traceback (most recent call last){visible(where)}:"
-    alike = 0
-    for index, frame in enumerate(record.frames):
-        if frame.skipped:
-            yield ink("faint", f"  [... {frame.skipped:,} frames left out ...]")
-        before = record.frames[index - 1] if index else None
-        alike = alike + 1 if before is not None and _same(before, frame) else 1
-        if alike <= _ALIKE_SHOWN:
-            yield from _frame(frame, ink)
-            continue
-        following = record.frames[index + 1] if index + 1 < len(record.frames) else None
-        if following is None or following.skipped or not _same(frame, following):
-            yield ink("faint", f"  [... the line above is repeated {alike - _ALIKE_SHOWN} more times ...]")
+    for step in folded(record.frames):
+        if isinstance(step, str):
+            yield ink("faint", f"  {step}")
+        else:
+            yield from _frame(step, ink)
     message = record.message
     if record.syntax is not None:
         yield from _syntax(record.syntax, ink)
@@ -134,13 +194,42 @@ def _one(record: ErrorRecord, ink: _Ink) -> Iterator[str]:
     yield from _members(record, ink)
 
 
+def folded(frames: Iterable[Frame]) -> Iterator[Frame | str]:
+    """The frames, and a line in place of those that were left out or repeat what stands before them.
+
+    Example:
+        >>> from snakepit_nb.errors.record import Frame
+        >>> [step for step in folded([Frame("a.py", 3, "f", "a")] * 5) if isinstance(step, str)]
+        ['[... the line above is repeated 2 more times ...]']
+    """
+    before: Frame | None = None
+    alike = 0
+    for frame in frames:
+        same = before is not None and not frame.skipped and _same(before, frame)
+        if not same:
+            yield from _repeated(alike)
+            alike = 0
+        if frame.skipped:
+            yield f"[... {frame.skipped:,} frames left out ...]"
+        alike += 1
+        if alike <= _ALIKE_SHOWN:
+            yield frame
+        before = frame
+    yield from _repeated(alike)
+
+
+def _repeated(alike: int) -> Iterator[str]:
+    if alike > _ALIKE_SHOWN:
+        yield f"[... the line above is repeated {alike - _ALIKE_SHOWN} more times ...]"
+
+
 def _same(one: Frame, other: Frame) -> bool:
     return (one.file, one.line, one.function) == (other.file, other.line, other.function)
 
 
 def _frame(frame: Frame, ink: _Ink) -> Iterator[str]:
     if not frame.in_cell:
-        yield f"  {ink('place', _short(frame))}"
+        yield f"  {ink('place', short_place(frame))}"
         if frame.source:
             text = frame.source.strip()
             yield f"    {visible(text)}"
@@ -148,9 +237,10 @@ def _frame(frame: Frame, ink: _Ink) -> Iterator[str]:
     yield f"  {ink('place', frame.place)}"
     if not (frame.source or frame.before or frame.after):
         return
-    first = frame.line - len(frame.before)
-    width = len(str(frame.line + len(frame.after)))
-    for number, row in enumerate((*frame.before, frame.source, *frame.after), first):
+    before, after = (frame.before, frame.after) if ink.around else ((), ())
+    first = frame.line - len(before)
+    width = len(str(frame.line + len(after)))
+    for number, row in enumerate((*before, frame.source, *after), first):
         label = f"{number:>{width}}"
         if number != frame.line:
             yield ink("faint", f"         {label} | {row}".rstrip())
@@ -163,8 +253,14 @@ def _frame(frame: Frame, ink: _Ink) -> Iterator[str]:
             yield ink("mark", f"         {' ' * width} | {indent}{'^' * len(visible(row[start:end]))}")
 
 
-def _short(frame: Frame) -> str:
-    """The place, with the path of an installed library cut to what tells it."""
+def short_place(frame: Frame) -> str:
+    """The place, with the path of an installed library cut to what tells it.
+
+    Example:
+        >>> from snakepit_nb.errors.record import Frame
+        >>> short_place(Frame("/usr/lib/python3.11/site-packages/numpy/a.py", 3, "f", "numpy.a"))
+        'File "numpy/a.py", line 3, in f'
+    """
     for folder in ("site-packages", "dist-packages"):
         _, found, rest = frame.file.replace("\\", "/").rpartition(f"/{folder}/")
         if found:

@@ -10,29 +10,47 @@ from __future__ import annotations
 
 import signal as signals
 from concurrent.futures import BrokenExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.errors.base import SnakepitError
 from snakepit_nb.errors.remote import (
     DeviceMismatch,
+    DiskFull,
     DtypeMismatch,
+    FailedAssertion,
+    FileMissing,
     ImportFailed,
     MissingKey,
+    MissingName,
+    NotFitted,
+    NotPermitted,
     NumericalError,
     OutOfMemory,
     RemoteError,
     ShapeMismatch,
+    TooDeep,
+    WrongKindOfFile,
 )
 from snakepit_nb.errors.render import colours, render_notice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "ArrayError",
     "CaptureError",
     "CheckoutTimeout",
+    "CircuitOpen",
     "DeviceMismatch",
+    "DiskFull",
     "DtypeMismatch",
+    "FailedAssertion",
+    "FileMissing",
     "ImportFailed",
     "MissingKey",
+    "MissingName",
+    "NotFitted",
+    "NotPermitted",
     "NumericalError",
     "OutOfMemory",
     "PoolBroken",
@@ -42,9 +60,12 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "RequestTimeout",
+    "SessionLost",
     "ShapeMismatch",
     "SnakepitError",
+    "TooDeep",
     "WorkerCrashed",
+    "WrongKindOfFile",
 ]
 
 _CRASHES: Final[dict[str, tuple[str, str]]] = {
@@ -80,7 +101,8 @@ def _seconds(value: float) -> str:
 
 
 def _notice(error: SnakepitError, tail: str = "") -> list[str]:
-    return render_notice(type(error).__name__, str(error), tail, colour=colours()).splitlines()
+    said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    return render_notice(type(error).__name__, said, tail, colour=colours()).splitlines()
 
 
 class PoolError(SnakepitError):
@@ -152,6 +174,59 @@ class CheckoutTimeout(PoolError, TimeoutError):
         self.seconds = seconds
 
 
+class CircuitOpen(PoolError):
+    """The pool's circuit breaker is open: too many workers died in a row, and for a while it takes nothing.
+
+    Example:
+        >>> str(CircuitOpen(pool="default", failures=3, seconds=12.0))
+        "pool 'default' takes no requests for another 12 s: its last 3 ended with the death of their worker"
+    """
+
+    def __init__(self, *, pool: str, failures: int, seconds: float) -> None:
+        """Give the pool, how many requests failed in a row, and when it lets one through again."""
+        super().__init__(
+            f"pool {pool!r} takes no requests for another {_seconds(seconds)}: its last {failures} ended "
+            f"with the death of their worker",
+            pool=pool,
+        )
+        self.failures = failures
+        self.seconds = seconds
+
+
+class SessionLost(PoolError):
+    """A session's worker is gone, and what it kept with it; said once, the next use begins anew.
+
+    `session` is its name, `names` are what it kept, `worker_id` is the worker that it had and `reason` one of
+    crashed, recycled, expired.
+
+    Example:
+        >>> str(SessionLost(pool="a", session="s", worker_id="a-0", reason="crashed", names=("model",)))
+        "session 's' of pool 'a' was lost when worker a-0 crashed: model is gone, make it again"
+    """
+
+    def __init__(
+        self, *, pool: str, session: str, worker_id: str, reason: str, names: Sequence[str] = ()
+    ) -> None:
+        """Take the facts."""
+        self.session = session
+        self.worker_id = worker_id
+        self.reason = reason
+        self.names = tuple(names)
+        how = {
+            "crashed": f"was lost when worker {worker_id} crashed",
+            "recycled": f"was lost when worker {worker_id} was recycled",
+            "expired": "ended because it was not used for long",
+        }.get(reason, f"was lost with worker {worker_id}")
+        gone = ", ".join(self.names) or "what it kept"
+        verb, those = ("are", "them") if len(self.names) > 1 else ("is", "it")
+        super().__init__(
+            f"session {session!r} of pool {pool!r} {how}: {gone} {verb} gone, make {those} again", pool=pool
+        )
+
+    def _render_traceback_(self) -> list[str]:
+        return _notice(self)
+
+
 class PoolBroken(PoolError, BrokenExecutor):
     """The pool gave up because its workers keep dying; also a `BrokenExecutor`.
 
@@ -174,7 +249,9 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):
 
     `signal` and `exit_code` are the process's end (one of them is None), `signal_name` is such as
     `"SIGSEGV"`, `classification` one of segfault, abort, oom, gpu, exit, killed; `memory_mb` is the last
-    measure of its memory in MB and `stderr_tail` the end of what it wrote to its stderr.
+    measure of its memory in MB and `stderr_tail` the end of what it wrote to its stderr, with the stack that
+    Python wrote where a fatal signal ended it; `place` is the line of the cell where that was, such as
+    `"In [3], line 2"`.
 
     Example:
         >>> crash = WorkerCrashed(worker_id="w1", pool="default", classification="segfault", signal=11)
@@ -195,6 +272,7 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):
         stderr_tail: str = "",
         request_id: int | None = None,
         command: str | None = None,
+        place: str = "",
     ) -> None:
         """Take the facts of the death; those that nobody knows are left out."""
         self.worker_id = worker_id
@@ -208,6 +286,7 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):
         self.stderr_tail = stderr_tail
         self.request_id = request_id
         self.command = command
+        self.place = place
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -221,6 +300,8 @@ class WorkerCrashed(SnakepitError, BrokenExecutor):
         running = (
             f" while it ran {_request(self.command, self.request_id)}" if self.request_id is not None else ""
         )
+        if self.place:
+            running += f", at {self.place}"
         return (
             f"worker {self.worker_id} of pool {self.pool!r} {what}{f' ({facts})' if facts else ''}{running}: "
             f"only this request failed, the pool serves on; {next_step}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from IPython.core.magic import no_var_expand
+
 from snakepit_nb import registry
-from snakepit_nb.errors.types import RemoteError
-from snakepit_nb.magics.arguments import help_text
+from snakepit_nb.magics import completing, copies, failing, joblines, presets, surroundings
+from snakepit_nb.magics.arguments import help_text, parse_found
 from snakepit_nb.magics.cell import run_cell
-from snakepit_nb.magics.display import show_error
 from snakepit_nb.magics.line import run_line
 from snakepit_nb.magics.routing import sink_for
 from snakepit_nb.pool import loans, output
@@ -28,7 +29,7 @@ class _Loaded:
     """What a shell was given, to be taken away again."""
 
     sink: NotebookSink | TerminalSink
-    shows_errors: bool
+    made: set[str] = field(default_factory=set)
 
 
 _loaded: Final[dict[int, _Loaded]] = {}
@@ -38,7 +39,6 @@ def load(shell: InteractiveShell) -> None:
     """Register the magics with a shell. Idempotent."""
     if id(shell) in _loaded:
         return
-    from IPython.core.magic import no_var_expand  # noqa: PLC0415 - the caller has IPython, this room's tests may not
 
     @no_var_expand
     def cell(line: str, body: str) -> object:
@@ -48,6 +48,7 @@ def load(shell: InteractiveShell) -> None:
     def line_(line: str) -> object:
         return run_line(shell, line)
 
+    presets.configured(shell)
     cell.__doc__ = help_text("cell")
     line_.__doc__ = help_text("line")
     sink = sink_for(shell)
@@ -55,20 +56,67 @@ def load(shell: InteractiveShell) -> None:
     register = shell.magics_manager.register_function
     register(cell, "cell", _NAME)
     register(line_, "line", _NAME)
-    # There is one such handler to a shell; one of the user's own stays.
-    shows_errors = not shell.custom_exceptions
-    if shows_errors:
-        shell.set_custom_exc((RemoteError,), show_error)
+    completing.install(shell, _NAME)
+    failing.install(shell)
     # Arrays that the notebook makes from now on are there for workers already. Kernels may give each cell a
     # context of its own, so it is said again before each.
     loans.kernel_store()
     loans.bear_here()
+    surroundings.observe()
     shell.events.register("pre_run_cell", _before_cell)
-    _loaded[id(shell)] = _Loaded(sink, shows_errors)
+    shell.events.register("post_execute", joblines.flush)
+    copies.listen()
+    _loaded[id(shell)] = _Loaded(sink)
+
+
+def new_magic(name: str, **chosen: object) -> None:
+    r"""Make a cell magic of your own: `%%snakepit` with these options, where its line does not say otherwise.
+
+    Args:
+        name: What it is called: `"on_gpu"` makes `%%on_gpu`.
+        chosen: Options of `%%snakepit` by their long names, with `_` for `-`: `gpu=0`, `timeout=60`,
+            `inout=["out"]`, `quiet=True`; and `pool="train"`.
+
+    Raises:
+        RuntimeError: There is no notebook or IPython here.
+        ValueError: The name is none, or is taken; or an option is none, or does not take that.
+
+    In a notebook::
+
+        import snakepit_nb
+        snakepit_nb.new_magic("on_gpu", gpu=0)
+
+    and then `%%on_gpu` is `%%snakepit --gpu=0`.
+    """
+    from IPython import get_ipython  # noqa: PLC0415 - who calls this is in IPython
+
+    shell = get_ipython()
+    if shell is None:
+        text = "new_magic needs a notebook or IPython; in a script, make a Pool with what it is to have"
+        raise RuntimeError(text)
+    line = presets.as_line(chosen)
+    load(shell)
+    made = _loaded[id(shell)].made
+    if not name.isidentifier() or (name in shell.magics_manager.magics["cell"] and name not in made):
+        why = "there is a cell magic of that name" if name.isidentifier() else "it is no name"
+        text = f"new_magic({name!r}): {why}; choose another"
+        raise ValueError(text)
+    preset = parse_found(line)
+
+    @no_var_expand
+    def cell(line: str, body: str) -> object:
+        return run_cell(shell, line, body, magic=f"%%{name}", preset=preset)
+
+    cell.__doc__ = f"`%%{name}` is `%%snakepit {line}`".rstrip() + ".\n\n" + help_text("cell")
+    shell.magics_manager.register_function(cell, "cell", name)
+    completing.install(shell, name)
+    made.add(name)
 
 
 def _before_cell(*_: object) -> None:
     loans.bear_here()
+    joblines.cell_begins()
+    loans.tidy()
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -78,11 +126,16 @@ def unload(shell: InteractiveShell) -> None:
         return
     with contextlib.suppress(ValueError):  # somebody else took it away already
         shell.events.unregister("pre_run_cell", _before_cell)
+        shell.events.unregister("post_execute", joblines.flush)
     loans.bear_no_more()
     registry.shutdown()
-    for kind in ("cell", "line"):
-        shell.magics_manager.magics[kind].pop(_NAME, None)
-    if loaded.shows_errors and shell.custom_exceptions == (RemoteError,):
-        shell.set_custom_exc((), None)
+    presets.forget(shell)
+    for name in (_NAME, *loaded.made):
+        completing.remove(shell, name)
+        for kind in ("cell", "line"):
+            shell.magics_manager.magics[kind].pop(name, None)
+    failing.remove(shell)
+    if not _loaded:
+        copies.listen_no_more()
     output.set_sink(None)
     loaded.sink.close()

@@ -1,4 +1,4 @@
-"""The grammar of `%%snakepit` and `%snakepit`: a line of text in, a frozen value out.
+"""Reads the lines of `%%snakepit` and `%snakepit`: a line of text in, a frozen value out (see `grammar`).
 
 *Rule:* a line is taken whole or refused whole, with one sentence that says which argument, what was
 expected and what may have been meant.
@@ -7,32 +7,26 @@ expected and what may have been meant.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import difflib
 import re
 import warnings
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
-from snakepit_nb.magics import values
-from snakepit_nb.magics.lineparser import Join, Parser, split
+from snakepit_nb.magics.grammar import COMMANDS, LATER_COMMANDS, Found, LineKind, cell_parser
+from snakepit_nb.magics.items import as_one_word
+from snakepit_nb.magics.lineparser import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from snakepit_nb.magics.items import Each
     from snakepit_nb.magics.values import Output
 
-LineKind: TypeAlias = Literal["start", "stop", "status", "recycle", "doctor", "expression"]
-
-_LATER_OPTIONS: Final = (
-    "--map", "--all", "--session", "--readonly", "--copy", "--retry", "--gpu",
-    "--progress", "--no-progress", "--engine",
-)  # fmt: skip
-_LATER_COMMANDS: Final = ("scale", "jobs", "cancel", "dashboard", "metrics", "config")
+_LINES_KEPT: Final = 256
+Given: TypeAlias = Literal["copy_on_write", "readonly", "copy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +43,13 @@ class CellOptions:
         name: What the job is called.
         capture: Whether it is given anything at all.
         quiet: Whether notes and progress are left out.
+        session: The session that it runs in.
+        retries: How often it may run again where it fails.
+        each: What `--map` says; None where the cell runs once.
+        every: Whether it runs once in every worker.
+        arrays: How the arrays that go along are given.
+        gpu: The number of the only graphics card that it sees.
+        progress: Whether a bar is shown; None where that is as it fits.
     """
 
     pool: str | None = None
@@ -60,6 +61,23 @@ class CellOptions:
     name: str | None = None
     capture: bool = True
     quiet: bool = False
+    session: str | None = None
+    retries: int = 0
+    each: Each | None = None
+    every: bool = False
+    arrays: Given = "copy_on_write"
+    gpu: int | None = None
+    progress: bool | None = None
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether it may run more than once.
+
+        Example:
+            >>> CellOptions(every=True).fans_out
+            True
+        """
+        return self.every or self.each is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,12 @@ class LineCommand:
         max_requests: After how many requests a worker is replaced.
         ttl: After how many seconds.
         max_memory: From how much memory of its own on, as text.
-        every: Whether `stop` means all pools.
+        profile: Whether a request is run by a process of its own, or by a thread; None for a process.
+        gpu: The number of the one graphics card that the workers see.
+        every: Whether `stop` means all pools, or `cancel` all jobs.
+        words: The options that `config` is about, as NAME or NAME=VALUE; the name of `cancel`, word by word.
+        reset: Whether `config` sets them back.
+        wait: How many seconds `jobs` may wait first; None for not at all.
         expression: The Python expression to evaluate in a worker.
     """
 
@@ -86,12 +109,61 @@ class LineCommand:
     max_requests: int | None = None
     ttl: float | None = None
     max_memory: str | None = None
+    profile: str | None = None
     every: bool = False
+    words: tuple[str, ...] = ()
+    reset: bool = False
+    wait: float | None = None
     expression: str | None = None
+    gpu: int | None = None
 
 
-def parse_cell(line: str) -> CellOptions:
+def parse_found(line: str) -> Found:
+    """Read the line behind `%%snakepit`, for itself alone.
+
+    Raises:
+        UsageError: The line is not one.
+
+    Example:
+        >>> parse_found("-q").quiet
+        True
+    """
+    found = Found(**_read_cell(line))
+    if found.progress is not None and not (found.every or found.each is not None):
+        flag = "--progress" if found.progress else "--no-progress"
+        message = f"{flag} is for cells with --map or --all; leave it out"
+        raise UsageError(message)
+    return found
+
+
+@lru_cache(maxsize=_LINES_KEPT)
+def _read_cell(line: str) -> dict[str, object]:
+    """What a line says, by name; a notebook has few lines, and each is run again and again."""
+    parser = cell_parser()
+    words = split(as_one_word(line, parser.flags()), "%%snakepit")
+    return _said(parser.read(_numbered(words), Found()))
+
+
+def _filled(found: Found, before: Found) -> None:
+    """Take from `before` what `found` does not say."""
+    said = set(_said(found))
+    if said & {"readonly", "copy"}:
+        said |= {"readonly", "copy"}
+    for name, value in _said(before).items():
+        if name not in said:
+            setattr(found, name, value)
+
+
+def _said(found: Found) -> dict[str, object]:
+    return {name: value for name, value in vars(found).items() if value is not getattr(Found, name)}
+
+
+def parse_cell(line: str, *before: Found) -> CellOptions:
     """Read the line behind `%%snakepit`.
+
+    Args:
+        line: The line.
+        before: What holds where the line does not say, the first of these that does.
 
     Raises:
         UsageError: The line is not one; the sentence says why and what may have been meant.
@@ -103,7 +175,10 @@ def parse_cell(line: str) -> CellOptions:
         Traceback (most recent call last):
         IPython.core.error.UsageError: %%snakepit has no option --no-captur; did you mean --no-capture?
     """
-    found = _cell_parser().read(split(line, "%%snakepit"), _Found())
+    found = parse_found(line)
+    for each in before:
+        _filled(found, each)
+    _check_fan(found)
     inputs, outputs, inout = found.inputs, found.outputs, found.inout or ()
     for option, names in (("-i", inputs), ("--inout", inout)):
         if found.no_capture and names:
@@ -128,7 +203,49 @@ def parse_cell(line: str) -> CellOptions:
         name=found.name,
         capture=not found.no_capture,
         quiet=found.quiet,
+        session=found.session,
+        retries=found.retries or 0,
+        each=found.each,
+        every=found.every,
+        arrays="readonly" if found.readonly else "copy" if found.copy else "copy_on_write",
+        gpu=found.gpu,
+        progress=found.progress,
     )
+
+
+def _numbered(words: list[str]) -> list[str]:
+    """Give a `--gpu` that no number follows the first one."""
+    following = [*words[1:], ""]
+    return [
+        f"{word}=0" if word == "--gpu" and not after.isdecimal() else word
+        for word, after in zip(words, following, strict=False)
+    ]
+
+
+def _check_fan(found: Found) -> None:
+    """Refuse what does not go together with `--map` and `--all`.
+
+    Raises:
+        UsageError: There is such a thing.
+    """
+    if found.readonly and found.copy:
+        message = "--readonly shares the arrays and --copy copies them; keep one of them"
+        raise UsageError(message)
+    fan = "--map" if found.each is not None else "--all" if found.every else None
+    if fan is None:
+        return
+    if found.each is not None and found.every:
+        message = "--map runs the cell once for each item, --all once in every worker; keep one of them"
+        raise UsageError(message)
+    if found.session is not None:
+        message = f"{fan} runs in many workers, --session {found.session} in one; keep one of them"
+        raise UsageError(message)
+    names = found.each.names if found.each is not None else ()
+    for option, given in (("-i", found.inputs or ()), ("--inout", found.inout or ())):
+        for name in given:
+            if name in names:
+                message = f"{option} {name}: --map gives each run its own; leave {name} out of {option}"
+                raise UsageError(message)
 
 
 def parse_line(line: str) -> LineCommand:
@@ -148,17 +265,17 @@ def parse_line(line: str) -> LineCommand:
     """
     text = line.strip()
     word = text.split(maxsplit=1)[0] if text else "status"
-    if word in _LATER_COMMANDS:
+    if word in LATER_COMMANDS:
         message = f"%snakepit {word} is not available yet in this version"
         if _why_not(text, "eval") is None:
             message += f"; {_parentheses(text)}"
         raise UsageError(message)
-    if word not in _COMMANDS:
+    if word not in COMMANDS:
         return LineCommand("expression", expression=_expression(text))
-    command = _COMMANDS[word]
+    command = COMMANDS[word]
     rest = text[len(word) :].strip()
     try:
-        found = command.parser().read(split(rest, f"%snakepit {word}"), _Found())
+        found = command.parser().read(split(rest, f"%snakepit {word}"), Found())
     except UsageError as error:
         if _why_not(text, "eval") is not None or re.match(r"--?\w", rest):
             raise
@@ -166,6 +283,10 @@ def parse_line(line: str) -> LineCommand:
         raise UsageError(message) from None
     if found.every and found.pool is not None:
         message = f"%snakepit stop takes a pool or --all, got {found.pool} and --all; keep one of them"
+        raise UsageError(message)
+    if word == "cancel" and bool(found.words) == found.every:
+        given = f"{' '.join(found.words or ())} and --all; keep one of them" if found.every else "nothing"
+        message = f"%snakepit cancel takes the name of a job, the number of its cell, or --all, got {given}"
         raise UsageError(message)
     return LineCommand(
         command.kind,
@@ -175,7 +296,12 @@ def parse_line(line: str) -> LineCommand:
         found.max_requests,
         found.ttl,
         found.max_memory,
+        found.profile,
         found.every,
+        tuple(found.words or ()),
+        found.reset,
+        found.wait,
+        gpu=found.gpu,
     )
 
 
@@ -187,181 +313,13 @@ def help_text(kind: Literal["cell", "line"]) -> str:
         True
     """
     if kind == "cell":
-        return _cell_parser().format_help()
-    commands = (command.parser().format_help() for command in _COMMANDS.values())
+        return cell_parser().format_help()
+    commands = (command.parser().format_help() for command in COMMANDS.values())
     expression = (
         "usage: %snakepit EXPRESSION\n\nEvaluate one Python expression in a worker and show its value; put it"
         "\nin parentheses where it begins with a subcommand's name: %snakepit (status)\n"
     )
     return "\n".join([*commands, expression])
-
-
-class _Found(argparse.Namespace):
-    """What the parsers set."""
-
-    pool: str | None = None
-    inputs: tuple[str, ...] | None = None
-    outputs: tuple[Output, ...] | None = None
-    inout: tuple[str, ...] | None = None
-    timeout: float | None = None
-    background: bool = False
-    name: str | None = None
-    no_capture: bool = False
-    quiet: bool = False
-    workers: int | None = None
-    preload: tuple[str, ...] | None = None
-    max_requests: int | None = None
-    ttl: float | None = None
-    max_memory: str | None = None
-    every: bool = False
-
-
-@cache
-def _cell_parser() -> Parser:
-    parser = Parser(
-        "%%snakepit",
-        "Run this cell in a worker process; its results come back by themselves.",
-        later=_LATER_OPTIONS,
-    )
-    names, one = "names, as in {0} a,b", "a name"
-    parser.pool("the pool to run in (default: the default pool)", values.pool_name)
-    parser.option(
-        "-i",
-        "--input",
-        dest="inputs",
-        metavar="NAMES",
-        action=Join,
-        wants=names.format("-i"),
-        read=values.listed("-i", values.identifier),
-        text="give the cell only these names, and modules",
-    )
-    parser.option(
-        "-o",
-        "--output",
-        dest="outputs",
-        metavar="NAMES",
-        action=Join,
-        wants="names, as in -o x,best=y",
-        read=values.listed("-o", values.output),
-        text="bring back only these; best=y puts the cell's y into best",
-    )
-    parser.option(
-        "--inout",
-        dest="inout",
-        metavar="NAMES",
-        action=Join,
-        wants=names.format("--inout"),
-        read=values.listed("--inout", values.identifier),
-        text="arrays that the cell changes in place",
-    )
-    parser.option(
-        "-t",
-        "--timeout",
-        dest="timeout",
-        metavar="SECONDS",
-        wants="a number of seconds above zero",
-        read=values.timer("-t"),
-        text="stop the cell after this time",
-    )
-    parser.switch("-b", "--bg", dest="background", text="run in the background and return a Future at once")
-    parser.option(
-        "-n", "--name", dest="name", metavar="NAME", wants=one, read=values.job_name, text="call the job this"
-    )
-    parser.switch("--no-capture", dest="no_capture", text="give the cell nothing of the notebook")
-    parser.switch("-q", "--quiet", dest="quiet", text="leave out notes and progress")
-    return parser
-
-
-@cache
-def _start_parser() -> Parser:
-    parser = Parser("%snakepit start", "Start a pool now rather than at its first cell.")
-    parser.pool("the pool to start (default: the default pool)", values.pool_name)
-    parser.option(
-        "-w",
-        "--workers",
-        dest="workers",
-        metavar="N",
-        wants="a number of workers, 1 or more",
-        read=values.counter("-w", "a number of workers"),
-        text="how many worker processes",
-    )
-    parser.option(
-        "--preload",
-        dest="preload",
-        metavar="MODULES",
-        action=Join,
-        wants="modules, as in --preload numpy,pandas",
-        read=values.listed("--preload", values.module),
-        text="modules that every worker has imported from the start",
-    )
-    parser.option(
-        "--max-requests",
-        dest="max_requests",
-        metavar="N",
-        wants="a number of requests, 1 or more",
-        read=values.counter("--max-requests", "a number of requests"),
-        text="replace a worker after so many requests",
-    )
-    parser.option(
-        "--ttl",
-        dest="ttl",
-        metavar="SECONDS",
-        wants="a number of seconds above zero",
-        read=values.timer("--ttl"),
-        text="replace a worker after this time",
-    )
-    parser.option(
-        "--max-memory",
-        dest="max_memory",
-        metavar="SIZE",
-        wants="a size, as in --max-memory 4GB",
-        read=values.size,
-        text="replace a worker that holds more memory of its own",
-    )
-    return parser
-
-
-@cache
-def _stop_parser() -> Parser:
-    parser = Parser("%snakepit stop", "Stop a pool and its workers.")
-    parser.pool("the pool to stop (default: the default pool)", values.pool_name)
-    parser.switch("--all", dest="every", text="stop all pools")
-    return parser
-
-
-@cache
-def _status_parser() -> Parser:
-    parser = Parser("%snakepit status", "Show what pools and workers are doing.")
-    parser.pool("the pool to show (default: all)", values.pool_name)
-    return parser
-
-
-@cache
-def _recycle_parser() -> Parser:
-    parser = Parser("%snakepit recycle", "Replace workers by new ones; what they run and what waits goes on.")
-    parser.pool("a worker, or a pool for all of its workers (default: the default pool)", values.pool_name)
-    return parser
-
-
-@cache
-def _doctor_parser() -> Parser:
-    return Parser(
-        "%snakepit doctor", "Show what this machine gives, and what to do where something is missing."
-    )
-
-
-class _Command(NamedTuple):
-    kind: LineKind
-    parser: Callable[[], Parser]
-
-
-_COMMANDS: Final = {
-    "start": _Command("start", _start_parser),
-    "stop": _Command("stop", _stop_parser),
-    "status": _Command("status", _status_parser),
-    "recycle": _Command("recycle", _recycle_parser),
-    "doctor": _Command("doctor", _doctor_parser),
-}
 
 
 def _why_not(text: str, mode: Literal["eval", "exec"]) -> str | None:
@@ -388,8 +346,8 @@ def _expression(text: str) -> str:
             "put statements in a %%snakepit cell"
         )
         raise UsageError(message)
-    close = difflib.get_close_matches(text.split(maxsplit=1)[0], (*_COMMANDS, *_LATER_COMMANDS), n=1)
-    meant = f"did you mean %snakepit {close[0]}?" if close else f"it also has {', '.join(_COMMANDS)}"
+    close = difflib.get_close_matches(text.split(maxsplit=1)[0], (*COMMANDS, *LATER_COMMANDS), n=1)
+    meant = f"did you mean %snakepit {close[0]}?" if close else f"it also has {', '.join(COMMANDS)}"
     message = f"%snakepit evaluates one expression, and {text!r} is not one ({why}); {meant}"
     raise UsageError(message)
 

@@ -255,12 +255,13 @@ def _check_input(option: str, name: str, namespace: Mapping[str, object]) -> Non
         raise UsageError(message)
 
 
-def check_outputs(names: CellNames, sources: Sequence[str]) -> None:
+def check_outputs(names: CellNames, sources: Sequence[str], kept: Iterable[str] = ()) -> None:
     """Check the names that `-o` asks a cell for.
 
     Args:
         names: What the cell's code does.
         sources: The cell's names that are to come back.
+        kept: Names that the cell's session keeps.
 
     Raises:
         UsageError: The cell neither assigns a name nor is given it.
@@ -271,7 +272,7 @@ def check_outputs(names: CellNames, sources: Sequence[str]) -> None:
         Traceback (most recent call last):
         IPython.core.error.UsageError: -o totl: the cell never assigns it; did you mean total?
     """
-    known = names.assigned | names.reads
+    known = (names.assigned | names.reads).union(kept)
     for source in sources:
         if source not in known and not names.dynamic:
             choice = [*sorted(names.assigned), *sorted(names.reads)]

@@ -1,25 +1,21 @@
-"""What appears below a cell: notes, values as their worker showed them, errors, the table of pools."""
+"""What appears below a cell: notes, values as their worker showed them, errors."""
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from snakepit_nb.errors.render import colours, render_notice
 from snakepit_nb.pool import output
+from snakepit_nb.wire.notes import quiet_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from snakepit_nb.arrays.store import Stats
-    from snakepit_nb.pool.pool import Pool
 
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 _STEP: Final = 1000
-_FAINT: Final = "color: var(--jp-ui-font-color2, #757575); font-size: 0.9em; padding: 2px 5px"
 _until_the_cell_is_over: Final[list[Callable[[], None]]] = []
 
 
@@ -35,11 +31,8 @@ def note(text: str, origin: object = None) -> None:
         snakepit: nothing was lost
     """
     sink = output.sink()
-    origin = sink.origin() if origin is None else origin
-    line = f"snakepit: {text}"
-    faint = f'<div style="{_FAINT}">{html.escape(line)}</div>'
-    shown = {"text/plain": line, "text/html": faint}
-    sink.display(origin, {"type": "display_data", "data": shown, "metadata": {}, "transient": {}})
+    origin = output.origin() if origin is None else origin
+    sink.display(origin, quiet_line(text))
     sink.finish(origin)
 
 
@@ -85,6 +78,20 @@ class Shown:
         return self._bundle.get("data", {}), self._bundle.get("metadata", {})
 
 
+def show_below(shell: InteractiveShell, messages: Sequence[Mapping[str, object]]) -> None:
+    """Show what a worker sent for the place below the last value of the cell that runs now."""
+
+    def cell_is_over(_result: object = None) -> None:
+        shell.events.unregister("post_run_cell", cell_is_over)
+        sink = output.sink()
+        origin = output.origin()
+        for message in messages:
+            sink.display(origin, message)
+        sink.finish(origin)
+
+    shell.events.register("post_run_cell", cell_is_over)
+
+
 def show_as(shell: InteractiveShell, value: object, bundle: Mapping[str, object]) -> None:
     """Until the cell that runs now is over, show this one value as its worker did.
 
@@ -114,25 +121,6 @@ def show_as(shell: InteractiveShell, value: object, bundle: Mapping[str, object]
     if not _until_the_cell_is_over:
         shell.events.register("post_run_cell", cell_is_over)
     _until_the_cell_is_over.append(put_back)
-
-
-def show_error(
-    shell: InteractiveShell,
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
-    tb_offset: int | None = None,
-) -> None:
-    """Show an error of a worker as it renders itself, for IPython's `set_custom_exc`.
-
-    IPython itself prints the kernel's stack for syntax errors and exception groups, whatever they render.
-    """
-    render = getattr(error, "_render_traceback_", None)
-    if render is None:
-        lines = shell.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=tb_offset)
-    else:
-        lines = render()
-    shell._showtraceback(kind, error, lines)  # noqa: SLF001 - the hook that every front end's shell overrides
 
 
 class _Told(BaseException):
@@ -180,75 +168,3 @@ def interrupted(text: str) -> KeyboardInterrupt:
         its worker was killed
     """
     return _Interrupted(text, render_notice("KeyboardInterrupt", text, colour=colours()).splitlines())
-
-
-class _Row(NamedTuple):
-    pool: str
-    worker: str
-    pid: str
-    state: str
-    requests: str
-    uptime: str
-
-
-class Status:
-    """The pools and their workers as a table: text in a terminal, HTML in a notebook."""
-
-    def __init__(self, pools: Sequence[Pool], arrays: Stats | None) -> None:
-        self._rows = [row for pool in pools for row in _rows(pool)]
-        self._arrays = arrays
-        self._queued = sum(pool.stats()["queued"] for pool in pools)
-
-    def _below(self) -> str:
-        if not self._rows:
-            return "no pool is running; the first %%snakepit cell starts one"
-        text = f"{self._queued} queued"
-        stats = self._arrays
-        if stats is not None:
-            text += (
-                f" · arrays to workers: {in_bytes(stats.shared_bytes)} shared,"
-                f" {in_bytes(stats.copied_bytes)} copied"
-                f" · {stats.leases} lent ({in_bytes(stats.leased_bytes)}),"
-                f" {in_bytes(stats.cached_bytes)} cached,"
-                f" {in_bytes(stats.live_bytes)} of {in_bytes(stats.budget)} in use"
-            )
-        return text
-
-    def __repr__(self) -> str:
-        if not self._rows:
-            return self._below()
-        table = [_Row(*(field.replace("_", " ") for field in _Row._fields)), *self._rows]
-        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-        padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-        return "\n".join([*("  ".join(row).rstrip() for row in padded), self._below()])
-
-    def _repr_html_(self) -> str:
-        if not self._rows:
-            return f"<p>{html.escape(self._below())}</p>"
-        head, *body = (
-            _html_row(row, tag) for row, tag in [(_Row._fields, "th"), *((row, "td") for row in self._rows)]
-        )
-        below = html.escape(self._below())
-        return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table><p>{below}</p>"
-
-
-def _html_row(cells: Sequence[str], tag: str) -> str:
-    shown = (f"<{tag} style='text-align:left'>{html.escape(cell)}</{tag}>" for cell in cells)
-    return f"<tr>{''.join(shown)}</tr>"
-
-
-def _rows(pool: Pool) -> list[_Row]:
-    workers = pool.workers()
-    if not workers:
-        return [_Row(pool.name, "-", "-", f"none of {pool.max_workers} started", "-", "-")]
-    return [
-        _Row(
-            pool.name,
-            each.worker_id,
-            str(each.pid),
-            each.state,
-            str(each.request_count),
-            f"{each.uptime_seconds:.0f} s",
-        )
-        for each in workers
-    ]

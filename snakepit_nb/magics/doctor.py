@@ -1,184 +1,105 @@
-"""`%snakepit doctor`: what machine and installation give, and what to do where something is missing."""
+"""`%snakepit doctor`: what machine and installation give, and what to do where something is missing.
+
+*Rule:* a check that fails is a finding, too, and keeps nobody from the others.
+"""
 
 from __future__ import annotations
 
-import html
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from snakepit_nb import options
-from snakepit_nb.arrays import founding, native
-from snakepit_nb.arrays.memory import SHARED_MEMORY, room_of_named
-from snakepit_nb.magics.display import in_bytes
+from snakepit_nb.magics import frontend, graphics, machine, memories, packages
+from snakepit_nb.magics.finding import Finding
+from snakepit_nb.magics.tables import Column, Marked, as_html, block, hung, paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-_HUGE_PAGES: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
-_PACKAGES: Final = ("numpy", "pyarrow", "pandas", "polars", "torch", "cupy", "jax")
-
-
-class Finding(NamedTuple):
-    """One thing looked at.
-
-    Attributes:
-        what: What was looked at.
-        found: What is there.
-        advice: What to do about it; empty where nothing needs to be done.
-    """
-
-    what: str
-    found: str
-    advice: str = ""
+    from snakepit_nb.magics.finding import Level
+    from snakepit_nb.magics.tables import Cell
 
 
-def findings() -> list[Finding]:
-    """All findings, in the order in which they are shown.
+class _Group(NamedTuple):
+    title: str
+    checks: tuple[Callable[[], Finding], ...]
+
+
+_GROUPS: Final = (
+    _Group(
+        "Versions",
+        (packages.release, machine.python, machine.system, packages.needed, packages.libraries),
+    ),
+    _Group("Notebook", (frontend.kernel, frontend.page, frontend.widgets)),
+    _Group("Processes", (machine.cores, machine.linear_algebra, machine.start_methods, machine.limits)),
+    _Group(
+        "Memory",
+        (memories.memory, memories.swap, memories.memfd, memories.named_memory, memories.huge_pages),
+    ),
+    _Group("Arrays", (memories.arrays, memories.results, graphics.graphics)),
+)
+_MARKS: Final[dict[Level, str]] = {"ok": " ", "note": "*", "problem": "!"}
+_LOOKS: Final[dict[Level, Marked]] = {
+    "ok": Marked("✓", "good", "ok"),
+    "note": Marked("●", "coming", "note"),
+    "problem": Marked("◆", "bad", "problem"),
+}
+
+
+def findings() -> dict[str, list[Finding]]:
+    """All findings by the titles of their groups, in the order in which they are shown.
 
     Example:
-        >>> findings()[0].what
+        >>> findings()["Versions"][0].what
         'snakepit_nb'
     """
-    return [each() for each in _CHECKS]
+    return {title: [_looked(each) for each in checks] for title, checks in _GROUPS}
+
+
+def _looked(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - a machine may be odd in any way
+        name = check.__name__.replace("_", " ")
+        why = f"could not be looked at: {type(error).__name__}: {error}"
+        return Finding(name, why, "nothing else depends on this look")
 
 
 class Report:
     """Findings as a table: text in a terminal, HTML in a notebook."""
 
-    def __init__(self, found: Sequence[Finding]) -> None:
-        self._found = list(found)
+    def __init__(self, found: dict[str, list[Finding]]) -> None:
+        self._found = found
 
     def __repr__(self) -> str:
-        width = max(len(each.what) for each in self._found)
+        width = max((len(each.what) for each in self._all()), default=0)
         lines = []
-        for each in self._found:
-            lines.append(f"{'!' if each.advice else ' '} {each.what.ljust(width)}  {each.found}")
-            if each.advice:
-                lines.append(f"  {' ' * width}  -> {each.advice}")
-        return "\n".join(lines)
+        for title, group in self._found.items():
+            lines += ["", title]
+            for each in group:
+                lines += hung(f"{_MARKS[each.level]} {each.what.ljust(width)}  ", each.found)
+                if each.advice:
+                    lines += hung(f"  {' ' * width}  -> ", each.advice)
+        return "\n".join([*lines[1:], "", self._summary(marks=True)])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{'!' if each.advice else ''}</td>"
-            + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in each)
-            + "</tr>"
-            for each in self._found
-        )
-        heads = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("", "what", "found", "to do"))
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        columns = (Column(""), Column("what"), Column("found, and what to do", long=True))
+        rows: list[Sequence[Cell] | str] = []
+        for title, group in self._found.items():
+            rows.append(title)
+            for each in group:
+                said = f"{each.found}\n→ {each.advice}" if each.advice else each.found
+                rows.append((_LOOKS[each.level], each.what, said))
+        return block(as_html(columns, rows), paragraph(self._summary(), faint=True))
 
+    def _summary(self, *, marks: bool = False) -> str:
+        levels = [each.level for each in self._all()]
+        counted = [
+            f"{levels.count(level)} {level}{'' if levels.count(level) == 1 else 's'}"
+            f"{f' ({_MARKS[level]})' if marks else ''}"
+            for level in ("problem", "note")
+            if level in levels
+        ]
+        return ", ".join(counted) or "nothing needs to be done"
 
-def _release() -> Finding:
-    return Finding("snakepit_nb", _version("snakepit_nb") or "not installed, used from its sources")
-
-
-def _python() -> Finding:
-    system = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    return Finding("Python", f"{platform.python_implementation()} {platform.python_version()} on {system}")
-
-
-def _front_end() -> Finding:
-    versions = {name: _version(name) for name in ("ipykernel", "IPython", "ipywidgets", "anywidget")}
-    return Finding("notebook", ", ".join(f"{name} {found}" for name, found in versions.items() if found))
-
-
-def _libraries() -> Finding:
-    versions = {name: _version(name) for name in _PACKAGES}
-    return Finding("libraries", ", ".join(f"{name} {found}" for name, found in versions.items() if found))
-
-
-def _cores() -> Finding:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if count == 1:
-        return Finding("cores", "1", "workers are as safe as anywhere, but take turns with the notebook")
-    return Finding("cores", str(count))
-
-
-def _arrays() -> Finding:
-    if not options.current().arena:
-        return Finding(
-            "arrays",
-            "copied: shared memory is switched off",
-            "unset SNAKEPIT_NB_ARENA, or set it to 1, and restart the kernel",
-        )
-    missing = native.available()
-    if missing is not None:
-        return Finding(
-            "arrays",
-            f"one copy on their way to a worker: {missing}",
-            "install a C compiler (on Debian: apt-get install gcc) and snakepit_nb again",
-        )
-    return Finding("arrays", f"shared without a copy from {in_bytes(native.THRESHOLD)} on")
-
-
-def _results() -> Finding:
-    if not options.current().arena or native.available() is not None:
-        return Finding("results", "one copy on their way back")
-    if native.preload_environment():
-        return Finding("results", "born in shared memory, whatever library makes them")
-    return Finding(
-        "results",
-        "NumPy's are born in shared memory, those of other libraries are copied once",
-        "malloc cannot be replaced in workers: the C library is not glibc, or another allocator is preloaded",
-    )
-
-
-def _nameless() -> Finding:
-    size = room_of_named()
-    if size is None:
-        return Finding("shared memory", "memfd: bounded by the machine's memory alone")
-    if not size:
-        return Finding("shared memory", "none", "arrays are copied on this system")
-    low = size < 1 << 30
-    advice = "in a container: --shm-size=8g; arrays that do not fit are copied" if low else ""
-    return Finding("shared memory", f"{SHARED_MEMORY}, {in_bytes(size)}", advice)
-
-
-def _huge_pages() -> Finding:
-    try:
-        text = _HUGE_PAGES.read_text(encoding="ascii")
-    except OSError:
-        return Finding("huge pages", "not for shared memory")
-    chosen = text[text.find("[") + 1 : text.find("]")]
-    if chosen in {"always", "within_size", "advise", "force"}:
-        return Finding("huge pages", f"for shared memory: {chosen}")
-    return Finding(
-        "huge pages",
-        f"for shared memory: {chosen}",
-        "the first touch of a large array is slow; as root: echo advise > " + str(_HUGE_PAGES),
-    )
-
-
-def _memory() -> Finding:
-    import psutil  # noqa: PLC0415 - only who asks needs it
-
-    memory = psutil.virtual_memory()
-    budget = in_bytes(founding.most() * options.current().arena_budget)
-    return Finding(
-        "memory",
-        f"{in_bytes(memory.total)}, {in_bytes(memory.available)} free; arrays may take {budget}",
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-_CHECKS: Final[tuple[Callable[[], Finding], ...]] = (
-    _release,
-    _python,
-    _front_end,
-    _libraries,
-    _cores,
-    _memory,
-    _nameless,
-    _huge_pages,
-    _arrays,
-    _results,
-)
+    def _all(self) -> Iterator[Finding]:
+        for group in self._found.values():
+            yield from group

@@ -10,13 +10,19 @@ from IPython.core.error import UsageError
 
 from snakepit_nb import registry
 from snakepit_nb.errors.types import PoolError
-from snakepit_nb.magics.arguments import LineCommand, LineKind, parse_line
+from snakepit_nb.magics.arguments import LineCommand, parse_line
 from snakepit_nb.magics.cell import evaluate
-from snakepit_nb.magics.display import Status
+from snakepit_nb.magics.config import config
 from snakepit_nb.magics.doctor import Report, findings
+from snakepit_nb.magics.grammar import LineKind
+from snakepit_nb.magics.graphics import check_card
+from snakepit_nb.magics.jobs import cancel, jobs
+from snakepit_nb.magics.status import Status
 from snakepit_nb.pool import loans
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
 
 _SUBCOMMANDS: Final = tuple(kind for kind in get_args(LineKind) if kind != "expression")
@@ -49,28 +55,71 @@ def _check_word(shell: InteractiveShell, expression: str) -> None:
 
 
 def _act(command: LineCommand) -> object:
-    if command.kind == "start":
-        return registry.start(
-            command.pool,
-            workers=command.workers,
-            preload=command.preload,
-            max_requests=command.max_requests,
-            ttl=command.ttl,
-            max_memory=command.max_memory,
-        )
-    if command.kind == "stop":
-        if command.every:
-            registry.shutdown()
-        else:
-            registry.stop(command.pool)
-        return None
-    if command.kind == "recycle":
-        registry.recycle(command.pool)
-        return None
-    if command.kind == "doctor":
-        return Report(findings())
+    return _ACTS[command.kind](command)
+
+
+def _start(command: LineCommand) -> object:
+    return registry.start(
+        command.pool,
+        workers=command.workers,
+        preload=command.preload,
+        max_requests=command.max_requests,
+        ttl=command.ttl,
+        max_memory=command.max_memory,
+        profile=command.profile or "process",
+        gpu=_card(command.gpu),
+    )
+
+
+def _card(gpu: int | None) -> int | None:
+    if gpu is not None:
+        check_card(gpu)
+    return gpu
+
+
+def _stop(command: LineCommand) -> None:
+    if command.every:
+        registry.shutdown()
+    else:
+        registry.stop(command.pool)
+
+
+def _scale(command: LineCommand) -> None:
+    pool = registry.get_pool(command.pool)
+    before, wanted = pool.max_workers, command.workers or 1
+    there = pool.stats()["workers"]
+    pool.scale(wanted)
+    print(f"pool {pool.name}: {_scaled(before, wanted, there)}")  # noqa: T201 - the answer to the line
+
+
+def _scaled(before: int, now: int, there: int) -> str:
+    """What becomes of a pool that may have so many workers now, and of `there` that are started."""
+    workers = f"{now} worker{'' if now == 1 else 's'}"
+    if now == before:
+        return f"{workers}, as before"
+    if not there:
+        return f"up to {workers} instead of {before}; the first cell starts them"
+    if now > before:
+        return f"{workers} instead of {before}; {now - before} more start now"
+    return f"{workers} instead of {before}; those that go end first what they run"
+
+
+def _status(command: LineCommand) -> Status:
     pools = registry.pools()
     if command.pool is not None:
         pools = [pool for pool in pools if pool.name == command.pool] or [registry.get_pool(command.pool)]
     arrays = loans.kernel_store().stats() if pools else None
-    return Status(pools, arrays)
+    return Status(pools, arrays, None if pools else registry.why_broken())
+
+
+_ACTS: Final[dict[str, Callable[[LineCommand], object]]] = {
+    "start": _start,
+    "stop": _stop,
+    "scale": _scale,
+    "jobs": lambda command: jobs(command.wait),
+    "cancel": lambda command: cancel(" ".join(command.words), every=command.every),
+    "recycle": lambda command: registry.recycle(command.pool),
+    "status": _status,
+    "doctor": lambda _: Report(findings()),
+    "config": lambda command: config(command.words, reset=command.reset),
+}

@@ -78,6 +78,8 @@ class Parser(argparse.ArgumentParser):
         self.color = False
         self._wants: dict[str, str] = {}
         self._lists: set[str] = set()
+        self._needs = ""
+        self._takes_pool = False
         self._later = frozenset(later)
 
     def option(  # noqa: PLR0913 - one argument for each thing that an option's line says
@@ -89,20 +91,49 @@ class Parser(argparse.ArgumentParser):
         text: str,
         read: Callable[[str], object],
         action: type[argparse.Action] = Once,
+        otherwise: object = None,
     ) -> None:
-        """Add an option with a value; `wants` ends the sentence about a missing one."""
-        self.add_argument(*flags, dest=dest, metavar=metavar, help=text, type=read, action=action)
+        """Add an option with a value; `wants` ends the sentence about none, or `otherwise` is taken."""
+        count = None if otherwise is None else "?"
+        self.add_argument(
+            *flags,
+            dest=dest,
+            metavar=metavar,
+            help=text,
+            type=read,
+            action=action,
+            nargs=count,
+            const=otherwise,
+        )
         self._wants["/".join(flags)] = wants
         if action is Join:
             self._lists.update(flags)
+
+    def flags(self) -> list[str]:
+        """The options that there are, the short ones too."""
+        return list(self._option_string_actions)
 
     def switch(self, *flags: str, dest: str, text: str) -> None:
         """Add an option that is there or not."""
         self.add_argument(*flags, dest=dest, help=text, action="store_true")
 
+    def choice(self, flag: str, *, dest: str, text: str) -> None:
+        """Add an option that is said as `--flag`, as `--no-flag`, or not at all."""
+        self.add_argument(flag, dest=dest, help=text, action=argparse.BooleanOptionalAction, default=None)
+
     def pool(self, text: str, read: Callable[[str], str]) -> None:
         """Add the one argument that stands by itself."""
+        self._takes_pool = True
         self.add_argument("pool", nargs="?", metavar="POOL", help=text, type=read)
+
+    def count(self, text: str, read: Callable[[str], int]) -> None:
+        """Add a number that stands by itself, before a pool."""
+        self.add_argument("workers", metavar="N", help=text, type=read)
+        self._needs = text
+
+    def words(self, metavar: str, text: str) -> None:
+        """Add any number of words that stand by themselves."""
+        self.add_argument("words", nargs="*", metavar=metavar, help=text)
 
     def read(self, words: Sequence[str], into: _Found) -> _Found:
         """Parse the words of a line into the namespace given.
@@ -130,6 +161,8 @@ class Parser(argparse.ArgumentParser):
         if extra:
             message = (
                 f"{self.prog} takes one pool, got {extra[0]!r} as well; join an option's names by commas"
+                if self._takes_pool
+                else f"{self.prog} takes nothing by itself, got {extra[0]!r}; leave it out"
             )
             raise UsageError(message)
         return found
@@ -192,7 +225,8 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: Always.
         """
-        text = f"{self.prog}: {message}"
+        # What is missing can only be the one argument that a line cannot do without.
+        text = f"{self.prog} takes {self._needs}, got nothing" if self._needs else f"{self.prog}: {message}"
         raise UsageError(text)
 
 

@@ -117,6 +117,8 @@ class NotebookSink:
         job(print=lambda text: sink.stream(here, "stdout", text))
     """
 
+    redraws = True
+
     def __init__(
         self,
         shell: KernelShell,
@@ -152,8 +154,7 @@ class NotebookSink:
 
     def origin(self) -> object:
         """A token for the cell that runs in this thread; in a thread without one, the latest cell."""
-        parent = self._shell.get_parent() or {}
-        header = cast("Mapping[str, object]", parent.get("header", parent))
+        header = self._parent()
         # As `%%capture` and `redirect_stdout` do.
         standins = {
             name: stream
@@ -206,6 +207,23 @@ class NotebookSink:
                 self._drain(cell)
             self._see_to_timer()
 
+    def update(self, message: Shown) -> None:
+        """Updates a display now, whatever cell it stands under.
+
+        The message names the cell that runs now: nbclient, and so nbconvert and papermill, hears no other.
+
+        Args:
+            message: "data" and "transient", with its "display_id", as Jupyter's messages have them.
+        """
+        shown = Display.of({**message, "type": "update_display_data"})
+        try:
+            kernel = self._shell.kernel
+            kernel.session.send(
+                kernel.iopub_socket, shown.kind, shown.content, self._parent(), b"display_data"
+            )
+        except Exception:  # noqa: BLE001 - whatever the front end's side raises
+            _LOG.debug("a display could not be updated", exc_info=True)
+
     def finish(self, origin: object) -> None:
         """The request of `origin` ended: what is held back goes out, unless others of its cell go on."""
         if not isinstance(origin, _Origin) or not origin.heard:
@@ -244,6 +262,11 @@ class NotebookSink:
             _LOG.debug("the shell had forgotten the hook already")
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=_LINGER)
+
+    def _parent(self) -> Mapping[str, object]:
+        """The header of the cell that runs now."""
+        parent = self._shell.get_parent() or {}
+        return cast("Mapping[str, object]", parent.get("header", parent))
 
     def _heard(self, origin: object) -> _Origin:
         if not isinstance(origin, _Origin):
@@ -333,6 +356,8 @@ class TerminalSink:
         >>> sink.display(sink.origin(), {"type": "display_data", "data": {"text/plain": "<Figure>"}})
         <Figure>
     """
+
+    redraws = False
 
     def __init__(self, shell: object = None) -> None:
         """Shows displays through IPython's own publisher, where there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,24 +16,26 @@ from snakepit_nb.magics.linemagics import spoken
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_MAGIC: Final = "%%snakepit"
+MAGIC: Final = "%%snakepit"
+_TIME: Final = re.compile(r"\s*(%%time[ \t]*)(?:\n|$)")
 _TEXTS_KEPT: Final = 128
 
 
-def above(shell: InteractiveShell, line: str, body: str) -> str:
+def above(shell: InteractiveShell, line: str, body: str, magic: str = MAGIC) -> str:
     """The lines of the cell above the body: `%%snakepit` itself, and magics such as `%%time` above it."""
     typed = (shell.history_manager.input_hist_raw or [""])[-1] if shell.history_manager is not None else ""
     lines, found, below = typed.rpartition(body.rstrip("\n"))
-    if found and not below.strip() and lines.endswith("\n") and _MAGIC in lines:
+    if found and not below.strip() and lines.endswith("\n") and magic in lines:
         return str(lines.rstrip("\n"))
-    return f"{_MAGIC} {line}".rstrip()
+    return f"{magic} {line}".rstrip()
 
 
 class Source(NamedTuple):
-    """A body as Python, and what it does with names."""
+    """A body as Python, what it does with names, and whether `%%time` stands above it."""
 
     python: str
     names: CellNames
+    timed: bool = False
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
@@ -56,14 +59,21 @@ class Text:
             UsageError: It begins with another cell magic.
             Exception: It is not Python.
         """
+        timed = _TIME.match(self._body)
+        if timed:
+            # An empty line in its place, so that the others keep their numbers.
+            return self._read(self._body[: timed.start(1)] + self._body[timed.end(1) :])._replace(timed=True)
+        return self._read(self._body)
+
+    def _read(self, body: str) -> Source:
         # Python as it stands is by far the most frequent, and needs no look at its tokens.
         if not self._shell.input_transformers_post:
             try:
-                return _plain(self._body)
+                return _plain(body)
             except (SyntaxError, ValueError):
                 pass
         # IPython drops empty lines at the top; the lines below keep their numbers.
-        python = "\n" * _empty_lines(self._body) + self._shell.transform_cell(self._body)
+        python = "\n" * _empty_lines(body) + self._shell.transform_cell(body)
         try:
             return self._transformed(python)
         except (SyntaxError, ValueError):
@@ -76,7 +86,9 @@ class Text:
         if said.cell_magics:
             name = said.cell_magics[0]
             message = f"%%{name} cannot stand below %%snakepit; make %%{name} the first line of the cell"
-            if name == _MAGIC.strip("%"):
+            if name == "timeit":
+                message += ", or write %timeit in a line, which times without the way there and back"
+            if name == MAGIC.strip("%"):
                 message = "a cell has one %%snakepit; put the second one into a cell of its own"
             raise UsageError(message)
         mentioned = (said.names - names.assigned) | (said.assigned - names.reads)

@@ -160,3 +160,52 @@ def job_name(text: str) -> str:
         message = f"-n takes a name to call the job, got {text!r}"
         raise UsageError(message)
     return text.strip()
+
+
+def session_name(text: str) -> str:
+    """What a session is called.
+
+    Raises:
+        UsageError: It is no identifier.
+    """
+    try:
+        return arguments.session(text)
+    except ValueError:
+        message = f"--session takes a name, as in --session model, got {text!r}"
+        raise UsageError(message) from None
+
+
+def retries(text: str) -> int:
+    """How often a cell may run again.
+
+    Raises:
+        UsageError: It is no number, or below zero.
+    """
+    if not text.isdecimal():
+        message = f"--retry takes how often, 0 or more, got {text!r}"
+        raise UsageError(message)
+    return int(text)
+
+
+def card(text: str) -> int:
+    """The number of a graphics card.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not text.isdecimal():
+        message = f"--gpu takes the number of a card, as in --gpu 0, got {text!r}"
+        raise UsageError(message)
+    return int(text)
+
+
+def profile(text: str) -> str:
+    """How a pool runs requests.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    if text not in arguments.PROFILES:
+        message = f"--profile takes {' or '.join(arguments.PROFILES)}, got {text!r}"
+        raise UsageError(message)
+    return text

@@ -40,13 +40,32 @@ class Stop(NamedTuple):
 
 
 class Interrupt(NamedTuple):
-    """Raise KeyboardInterrupt in what a worker runs."""
+    """Raise KeyboardInterrupt in what a worker runs; where that is several, in this request."""
 
+    worker_id: str
+    request_id: int | None = None
+
+
+class Opened(NamedTuple):
+    """A session is given its worker."""
+
+    session: str
     worker_id: str
 
 
+class Lost(NamedTuple):
+    """A session's worker keeps it no longer: `reason` is crashed, recycled or stopped."""
+
+    session: str
+    worker_id: str
+    reason: str
+
+
 class Settle(NamedTuple):
-    """A request is done with: `outcome` is cancelled, timeout, crashed or broken."""
+    """A request is done with.
+
+    `outcome` is cancelled, timeout, crashed, broken, session_lost or worker_gone.
+    """
 
     request_id: int
     outcome: str
@@ -67,4 +86,6 @@ class Finished(NamedTuple):
     """A closing pool has ended its last worker."""
 
 
-Action = Start | Send | Reclaim | Kill | Stop | Interrupt | Settle | Saturated | Broken | Finished
+Action = (
+    Start | Send | Reclaim | Kill | Stop | Interrupt | Opened | Lost | Settle | Saturated | Broken | Finished
+)

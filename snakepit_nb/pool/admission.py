@@ -15,6 +15,9 @@ from snakepit_nb.errors.types import CheckoutTimeout, PoolSaturated
 from snakepit_nb.pool.bell import Bell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snakepit_nb.pool import actions
     from snakepit_nb.pool.interrupts import Uninterrupted
     from snakepit_nb.pool.office import Office
     from snakepit_nb.pool.request import Request
@@ -48,6 +51,7 @@ class Admission:
         self._office = office
         self._bounds = bounds
         self._line: deque[Bell] = deque()
+        self.grown = 0  # by how many workers, because the queue was full
 
     def admit(self, came_back: Bell | None) -> Bell | None:
         """Let a request in, or give the bell to wait for; who comes back from a wait says which it was.
@@ -57,15 +61,12 @@ class Admission:
         """
         office, (limit, when_full, most) = self._office, self._bounds
         others = len(self._line) - (came_back is not None and came_back in self._line)
-        has_room = limit is not None and office.state.has_room(limit)
+        has_room = limit is not None and office.state.census.has_room(limit)
         if limit is None or office.reactor.here or (has_room and (came_back is not None or not others)):
             self.leave(came_back)
             return None
         if when_full == "grow" and office.state.max_workers < most:
-            before = office.state.max_workers
-            office.act(office.state.grown())
-            workers: dict[str, object] = {"pool": office.name, "workers": before + 1, "previous": before}
-            office.tell(events.POOL_RESIZED, {}, workers)
+            self._resize(office.state.grown, 1)
             return None
         if when_full != "block":
             self._reject(limit)
@@ -75,10 +76,37 @@ class Admission:
             self._line.append(bell)
         return bell
 
+    def _resize(self, decide: Callable[[], list[actions.Action]], difference: int) -> None:
+        office = self._office
+        before = office.state.max_workers
+        office.act(decide())
+        workers: dict[str, object] = {"pool": office.name, "workers": before + difference, "previous": before}
+        office.tell(events.POOL_RESIZED, {}, workers)
+        self.grown += difference
+        self._look_later()
+
+    def _look_later(self) -> None:
+        office = self._office
+        due = time.monotonic_ns() + int(office.options.shrink_after * _SECOND)
+        if self.grown:
+            office.reactor.at(due, self._look, lambda: bool(self.grown))
+
+    def _look(self) -> None:
+        """Let a worker go that a full queue called for, where one has nothing to do."""
+        office = self._office
+        with office.lock:
+            if not self.grown or office.state.closing or office.state.broken is not None:
+                return
+            if office.state.census.counts()["idle"]:
+                self._resize(office.state.shrunk, -1)
+            else:
+                self._look_later()
+        office.flush()
+
     def _reject(self, limit: int) -> None:
         office = self._office
-        counts = office.state.counts()
-        size = office.state.waiting()
+        counts = office.state.census.counts()
+        size = office.state.census.waiting()
         facts: dict[str, object] = {
             "pool": office.name,
             "available_workers": counts["idle"],
@@ -129,5 +157,5 @@ class Admission:
         if state.closing or state.broken is not None:
             for bell in self._line:
                 bell.ring()
-        elif state.has_room(self._bounds.max_queue or 0):
+        elif state.census.has_room(self._bounds.max_queue or 0):
             self._line[0].ring()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from snakepit_nb.limits import nbytes
 from snakepit_nb.pool.admission import WHEN_FULL, Bounds
+from snakepit_nb.pool.devices import alone
 from snakepit_nb.pool.recycle import Policy
+from snakepit_nb.pool.retry import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from snakepit_nb.options import Options
 
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
-_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?i?)B?\s*", re.IGNORECASE)
-_POWERS: Final = "kmgt"
+PROFILES: Final = ("process", "thread")
 
 
 def cores() -> int:
@@ -81,13 +84,49 @@ def size(name: str, given: int | str) -> int:
     """
     if not isinstance(given, str):
         return count(name, given)
-    found = _SIZE.fullmatch(given)
+    found = nbytes(given)
     if found is None:
         text = f"{name}: expected bytes, or a size like '4GB' or '512MiB', got {given!r}"
         raise ValueError(text)
-    number, unit = found[1], found[2].lower()
-    power = _POWERS.find(unit[0]) + 1 if unit and unit[0] in _POWERS else 0
-    return count(name, int(float(number) * (1024 if unit.endswith("i") else 1000) ** power))
+    return count(name, found)
+
+
+def repeat(retries: int, retry_on: Sequence[type[BaseException]]) -> Repeat:
+    """How often a request may be tried again, and after what.
+
+    Raises:
+        TypeError, ValueError: `retries` is no number from zero on, or `retry_on` holds what is no exception.
+
+    Example:
+        >>> repeat(2, (OSError,)).most
+        2
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        text = f"retries: expected a whole number from zero on, got {retries!r}"
+        raise ValueError(text)
+    kinds: tuple[type[BaseException], ...] = (
+        tuple(retry_on) if isinstance(retry_on, Sequence) else (retry_on,)
+    )
+    if not kinds or not all(isinstance(each, type) and issubclass(each, BaseException) for each in kinds):
+        text = f"retry_on: expected classes of exceptions, like (OSError,), got {retry_on!r}"
+        raise TypeError(text)
+    return Repeat(retries, kinds)
+
+
+def session(name: str) -> str:
+    """The name of a session.
+
+    Raises:
+        ValueError: it is no identifier.
+
+    Example:
+        >>> session("model")
+        'model'
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        text = f"session: expected an identifier, like 'model', got {name!r}"
+        raise ValueError(text)
+    return name
 
 
 def policy(
@@ -146,6 +185,7 @@ def check(
     profile: str,
     initializer: Callable[..., object] | None,
     preload: Sequence[str],
+    gpu: int | None,
 ) -> None:
     """Refuse what cannot be.
 
@@ -153,14 +193,19 @@ def check(
         TypeError, ValueError: one of them cannot be; the message says which.
 
     Example:
-        >>> check("default", "process", None, ())
+        >>> check("default", "process", None, (), None)
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         text = f"name: expected a letter and then letters, digits, '_', '-' or '.', got {name!r}"
         raise ValueError(text)
-    if profile != "process":
-        text = f"profile: expected 'process', got {profile!r}"
+    if profile not in PROFILES:
+        text = f"profile: expected 'process' or 'thread', got {profile!r}"
         raise ValueError(text)
+    if gpu is not None:
+        if isinstance(gpu, bool) or not isinstance(gpu, int) or gpu < 0:
+            text = f"gpu: expected the number of a card, 0 or more, got {gpu!r}"
+            raise ValueError(text)
+        alone(gpu, os.environ)
     if initializer is not None and not callable(initializer):
         text = f"initializer: expected a callable, got {initializer!r}"
         raise TypeError(text)

@@ -16,6 +16,7 @@ _KINDS: Final = {
     signal.SIGSYS: "abort",
 }
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|bad_alloc|cannot allocate memory", re.IGNORECASE)
+_DEVICE: Final = re.compile(r"\bcuda:(\d+)|\bdevice (?:ordinal |id )?(\d+)|\bGPU[ -]?(\d+)", re.IGNORECASE)
 _GPU: Final = re.compile(r"\bCUDA (driver )?error\b|\bcudaError\w+|\bCUBLAS_STATUS_\w+|\bNVRM: Xid\b")
 
 
@@ -65,6 +66,11 @@ def signal_name(exit_code: int | None) -> str | None:
 class Crash(NamedTuple):
     """A death that nobody asked for.
 
+    Attributes:
+        exit_code: As `subprocess` gives it.
+        kind: Its class.
+        device: Which graphics card it was about; None where it was about none.
+
     Example:
         >>> Crash.of(-11, "", starved=False).facts()["reason"]
         'SIGSEGV'
@@ -72,16 +78,20 @@ class Crash(NamedTuple):
 
     exit_code: int | None
     kind: str
+    device: str | None = None
 
     @classmethod
     def of(cls, exit_code: int | None, last_words: str, *, starved: bool) -> Crash:
         """What a worker died of; the arguments are those of `classify`.
 
         Example:
-            >>> Crash.of(3, "", starved=False)
-            Crash(exit_code=3, kind='exit')
+            >>> Crash.of(3, "", starved=False).kind
+            'exit'
+            >>> Crash.of(1, "CUDA error: device-side assert triggered on cuda:1", starved=False).device
+            'cuda:1'
         """
-        return cls(exit_code, classify(exit_code, starved=starved, last_words=last_words))
+        kind = classify(exit_code, starved=starved, last_words=last_words)
+        return cls(exit_code, kind, _device(last_words) if kind == "gpu" else None)
 
     def facts(self) -> dict[str, object]:
         """The same as metadata of events.
@@ -94,7 +104,13 @@ class Crash(NamedTuple):
         return {
             "reason": name or self.kind,
             "exit_code": self.exit_code,
-            "device": None,
+            "device": self.device,
             "signal": name,
             "classification": self.kind,
         }
+
+
+def _device(last_words: str) -> str:
+    """The card that the last words name; the first where they name none."""
+    found = _DEVICE.search(last_words)
+    return f"cuda:{next((each for each in found.groups() if each), '0') if found else '0'}"

@@ -12,14 +12,16 @@ import sys
 import types
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from snakepit_nb.arrays.sharing import ORDINARY
 from snakepit_nb.errors.types import CaptureError
 from snakepit_nb.wire import travel
 from snakepit_nb.wire.payload import Packed, apply, pack, pack_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from snakepit_nb.arrays.store import Mode, Store
+    from snakepit_nb.arrays.sharing import Sharing
+    from snakepit_nb.arrays.store import Store
 
 _KEPT: Final = 512
 _BY_NAME: Final = (types.FunctionType, types.BuiltinFunctionType, type)
@@ -81,16 +83,15 @@ def _by_value() -> frozenset[str]:
     return frozenset(listed()) if listed else frozenset()
 
 
-def pack_arguments(  # noqa: PLR0913 - what is rarely said, by name
+def pack_arguments(
     args: tuple[object, ...],
     kwargs: dict[str, object],
     store: Store,
     request_id: int,
     *,
-    mode: Mode = "copy_on_write",
-    modes: Mapping[int, Mode] | None = None,
+    sharing: Sharing = ORDINARY,
 ) -> Packed:
-    """Pack the arguments of one call; `mode` and `modes` are those of `payload.prepare`.
+    """Pack the arguments of one call, with its arrays shared so.
 
     Raises:
         CaptureError: one of them cannot travel; the message says which, and what inside it.
@@ -103,7 +104,10 @@ def pack_arguments(  # noqa: PLR0913 - what is rarely said, by name
     if not args and not kwargs:
         return _EMPTY
     try:
-        return pack((args, kwargs), store, request_id=request_id, mode=mode, modes=modes or {})
+        return pack(
+            (args, kwargs), store, request_id=request_id, mode=sharing.mode, modes=sharing.modes,
+            snapshot=sharing.snapshot,
+        )  # fmt: skip
     except RecursionError:
         raise
     except Exception as refused:

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import events
 from snakepit_nb.arrays import founding
 from snakepit_nb.arrays.handle import plain
-from snakepit_nb.pool import loans
+from snakepit_nb.pool import devices, facts, loans
+from snakepit_nb.pool.arguments import cores
 from snakepit_nb.pool.crash import Crash
+from snakepit_nb.pool.gauges import Gauges
 from snakepit_nb.pool.health import Health, oom_kills
 from snakepit_nb.pool.member import Phase
 from snakepit_nb.pool.process import WorkerProcess
@@ -29,20 +32,15 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.office import Office
     from snakepit_nb.pool.reception import Reception
     from snakepit_nb.pool.recycle import Policy
+    from snakepit_nb.pool.request import Request
 
 _NUDGE: Final = codec.encode(messages.Nudge())
 _STOP: Final = codec.encode(messages.Stop())
 _SECOND: Final = 1_000_000_000
-
-
-class WorkerFacts(NamedTuple):
-    """One worker as `%snakepit status` shows it: `state` is starting, idle, busy or stopping."""
-
-    worker_id: str
-    pid: int
-    state: str
-    request_count: int
-    uptime_seconds: float
+_GOES_ON: Final = (
+    "snakepit_nb: {!r} does not end, and a thread cannot be made to: it goes on in {} until it returns; "
+    "%snakepit recycle ends it\n"
+)
 
 
 class Lifecycle:
@@ -59,13 +57,17 @@ class Lifecycle:
         if policy.max_memory is not None:
             # What is only kept for the next array must not be what ends a worker.
             warm = min(warm, policy.max_memory // 4)
-        self._chosen = replace(chosen, arena_warm_bytes=warm)
+        # Threads that compute at once share the cores; processes have one each.
+        share = max(1, cores() // office.threads) if office.threads else 1
+        self._chosen = replace(chosen, arena_warm_bytes=warm, blas_threads=chosen.blas_threads or share)
         self._change = threading.Condition(office.lock)
         self._health = Health(office, self.recycle, policy)
+        self._gauges = Gauges(office, self._health.memory_of)
         kinds = (each.strip() for each in chosen.taint_kinds.split(","))
         self._taints = Taints(chosen.taint, frozenset(kinds))
-        self._tainted: dict[int, WorkerProcess] = {}
+        self._tainted: dict[int, tuple[WorkerProcess, int]] = {}
         self._oom_kills = oom_kills()
+        self._past = facts.Totals()  # without what the workers that are here answered
 
     # Births
 
@@ -76,7 +78,10 @@ class Lifecycle:
     def _start(self, action: actions.Start) -> None:
         office = self._office
         try:
-            worker = WorkerProcess(action.worker_id, office.name, office.store, self._preload, self._chosen)
+            worker = WorkerProcess(
+                action.worker_id, office.name, office.store, self._preload, self._chosen, office.threads,
+                office.gpu,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - whatever keeps a worker from starting is the pool's reason to end
             with office.lock:
                 office.act(office.state.broke(f"a worker cannot be started: {error}"))
@@ -102,16 +107,18 @@ class Lifecycle:
             office.tell(
                 events.WORKER_STARTED,
                 {"startup_time_ms": startup_ms},
-                {**known, "profile": "process", "capacity": 1},
+                {**known, "profile": office.profile, "capacity": max(1, office.threads)},
             )
             seen = office.state.workers.get(worker.worker_id)
-            before = self._tainted.pop(seen.slot, None) if seen is not None else None
+            before, _ = self._tainted.pop(seen.slot, (None, 0)) if seen is not None else (None, 0)
             if before is not None and before.crash is not None:
                 office.tell(events.WORKER_RESTARTED, {}, {**known, **before.crash.facts()})
             worker.started = True
+            self._past = self._past._replace(started=self._past.started + 1)
             office.act(office.state.ready(worker.worker_id))
             office.changed()
         self._health.watch(worker)
+        self._gauges.watch(worker)
 
     def _is_starting(self, worker: WorkerProcess) -> bool:
         seen = self._office.state.workers.get(worker.worker_id)
@@ -154,11 +161,35 @@ class Lifecycle:
         else:
             worker.kill()
 
-    def interrupt(self, worker_id: str) -> None:
+    def interrupt(self, action: actions.Interrupt) -> None:
         """Raise KeyboardInterrupt in what a worker runs; the lock is held."""
-        worker = self._office.workers.get(worker_id)
-        if worker is not None:
+        office = self._office
+        worker = office.workers.get(action.worker_id)
+        if worker is None:
+            return
+        if action.request_id is None:
             worker.kill(signal.SIGINT)
+            return
+        with contextlib.suppress(OSError):  # one that is gone runs nothing
+            worker.channel.send(codec.encode(messages.Interrupt(action.request_id)))
+        request = office.requests.get(action.request_id)
+        if request is not None:
+            due = time.monotonic_ns() + int(office.options.interrupt_grace * _SECOND)
+            office.reactor.at(due, lambda: self._overdue(worker, request), lambda: worker.ended is None)
+
+    def _overdue(self, worker: WorkerProcess, request: Request) -> None:
+        """A request that a thread runs was to end, and had its time."""
+        office = self._office
+        with office.lock:
+            seen = office.state.workers.get(worker.worker_id)
+            if seen is None or request.number not in seen.given_up:
+                return
+            decided = office.state.overdue(worker.worker_id)
+            office.act(decided)
+        if not decided:
+            text = _GOES_ON.format(request.command, worker.worker_id)
+            self._reception.output(worker, request.origin, "stderr", text)
+        office.flush()
 
     def recycle(self, worker_ids: Iterable[str], reason: str) -> None:
         """Have workers replaced, without loss of what they run; in any thread."""
@@ -190,29 +221,48 @@ class Lifecycle:
             if crashed:
                 before, self._oom_kills = self._oom_kills, oom_kills()
                 starved = worker.over_limit or self._oom_kills > before
-                worker.crash = Crash.of(worker.ended.exit_code, str(worker.last_words), starved=starved)
+                crash = Crash.of(worker.ended.exit_code, str(worker.last_words), starved=starved)
+                if crash.device is not None and office.gpu is not None:
+                    # The only one that a process sees calls itself the first.
+                    crash = crash._replace(device=devices.device(office.gpu))
+                worker.crash = crash
             taint = self._taint_of(worker) if crashed else 0.0
+            self._past = self._past._replace(
+                answered=self._past.answered + worker.request_count,
+                crashed=self._past.crashed + crashed,
+                recycled=self._past.recycled + (worker.started and not crashed and not office.state.closing),
+            )
             if crashed or not office.state.closing:
                 self._reception.tell_death(worker, reason=self._why_it_ended(worker), taint=taint)
-            office.act(office.state.died(worker.worker_id, unclaimed, time.monotonic(), taint=taint > 0))
+            device = taint > 0 and worker.crash is not None and worker.crash.device is not None
+            decided = office.state.died(
+                worker.worker_id, unclaimed, time.monotonic(), taint=taint > 0, device=device
+            )
+            office.act(decided)
             del office.workers[worker.worker_id]
             self._settle_loans(worker)
             worker.close()
             self._change.notify_all()
 
+    def part_with(self, worker: WorkerProcess) -> None:
+        """Let go of a worker that nobody will bury, and of its memory; the lock is held."""
+        loans.unwatch(worker.peer)
+        self._settle_loans(worker)
+        worker.close()
+
     def _taint_of(self, worker: WorkerProcess) -> float:
         """For how long a crash taints the worker's slot, in seconds; has it cleared then."""
         office = self._office
         seen = office.state.workers.get(worker.worker_id)
-        if seen is None or worker.crash is None or office.state.has_successor(worker.worker_id):
+        if seen is None or worker.crash is None or office.state.census.has_successor(worker.worker_id):
             return 0.0
         slot = seen.slot
         if seen.served:
             self._taints.served(slot)
         seconds = self._taints.after(slot, worker.crash.kind)
         if seconds:
-            self._tainted[slot] = worker
             due = time.monotonic_ns() + int(seconds * _SECOND)
+            self._tainted[slot] = worker, due
             office.reactor.at(due, lambda: self._clear(slot), lambda: not office.finished.is_set())
         return seconds
 
@@ -264,21 +314,19 @@ class Lifecycle:
 
     # What may be asked
 
-    def workers_now(self) -> list[WorkerFacts]:
+    def workers_now(self) -> list[facts.WorkerFacts]:
         """The workers that there are, in the order of their slots."""
-        office = self._office
-        found = []
-        now = time.monotonic()
-        with office.lock:
-            for seen in sorted(office.state.workers.values(), key=lambda each: each.slot):
-                process = office.workers.get(seen.worker_id)
-                if process is None:
-                    continue
-                serving = seen.phase is Phase.SERVING
-                said = ("busy" if seen.hands else "idle") if serving else seen.phase.value
-                uptime = now - process.began
-                found.append(WorkerFacts(seen.worker_id, process.pid, said, process.request_count, uptime))
-        return found
+        return facts.workers_now(self._office, self._health.memory_of, self._tainted)
+
+    def queue_now(self) -> facts.QueueFacts:
+        """What waits."""
+        return facts.queue_now(self._office)
+
+    def totals(self) -> facts.Totals:
+        """What the pool has been through."""
+        with self._office.lock:
+            now = sum(worker.request_count for worker in self._office.workers.values())
+            return self._past._replace(answered=self._past.answered + now)
 
     def changed(self) -> None:
         """Tell those who wait for workers to be ready that one is, or that none will be."""

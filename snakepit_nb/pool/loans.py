@@ -6,9 +6,14 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from snakepit_nb import options
 from snakepit_nb.arrays import founding
+from snakepit_nb.arrays.arena import ArenaFull
+from snakepit_nb.arrays.room import room_in
 from snakepit_nb.arrays.store import Store
+from snakepit_nb.errors.types import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +54,16 @@ def bear_here() -> None:
         founding.bear_here(_store.arena)
 
 
+def tidy() -> None:
+    """Let go of copies that were kept of what is gone since.
+
+    Example:
+        >>> tidy()
+    """
+    if _store is not None and _store.shares is not None:
+        _store.shares.tidy()
+
+
 def bear_no_more() -> None:
     """Let NumPy make its arrays in its own way again, in this context; those that are there stay.
 
@@ -68,6 +83,35 @@ def unwatch(peer: str) -> None:
     _on_return.pop(peer, None)
     if _store is not None:
         _store.take_returns(peer)
+        # What ended while another thread had the books open may be booked after its peer was struck off.
+        for late in _store.owed():
+            if late not in _on_return:
+                _store.take_returns(late)
+
+
+def shared_twin(array: np.ndarray) -> np.ndarray | None:
+    """A copy of an array that lies in shared memory, however small it is; None where there is none to have.
+
+    Raises:
+        ArrayError: shared memory is used up.
+
+    Example:
+        >>> import numpy as np
+        >>> twin = shared_twin(np.arange(3))
+        >>> twin is None or twin.tolist()
+        [0, 1, 2]
+    """
+    store = kernel_store()
+    if store.arena is None or array.dtype.hasobject:
+        return None
+    try:
+        room = room_in(store.arena, array.nbytes, store.allocate(max(array.nbytes, 1)))
+    except ArenaFull as error:
+        text = f"no room in shared memory for {array.nbytes:,} bytes: {error}"
+        raise ArrayError(text) from error
+    twin = room.view(array.dtype).reshape(array.shape)
+    np.copyto(twin, array)
+    return twin
 
 
 def _returned(peer: str) -> None:

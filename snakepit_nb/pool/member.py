@@ -24,6 +24,10 @@ class Worker:
 
     Attributes:
         retiring: Why another worker is to take its place, where one is.
+        given_up: Requests in its hands that nobody waits for any more, and that cannot be taken from it.
+        pinned: What waits for this worker alone, oldest first.
+        owes: Whether it is the turn of those.
+        sessions: The names of the sessions that it keeps.
 
     Example:
         >>> Worker("p-0", 0, 1).phase
@@ -39,3 +43,17 @@ class Worker:
     mean_ns: float = float("inf")
     served: int = 0
     retiring: str = ""
+    given_up: set[int] = field(default_factory=set)
+    pinned: deque[int] = field(default_factory=deque)
+    owes: bool = False
+    sessions: list[str] = field(default_factory=list)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a request that somebody waits for.
+
+        Example:
+            >>> Worker("p-0", 0, 1).busy
+            False
+        """
+        return bool(self.hands) and not (self.given_up and self.given_up.issuperset(self.hands))

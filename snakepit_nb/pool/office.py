@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
     from snakepit_nb.options import Options
     from snakepit_nb.pool import actions
+    from snakepit_nb.pool.breaker import Breaker
     from snakepit_nb.pool.lifecycle import Lifecycle
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
     from snakepit_nb.pool.reactor import Reactor
     from snakepit_nb.pool.request import Request
+    from snakepit_nb.pool.retry import Repeats
+    from snakepit_nb.pool.sessions import Sessions
     from snakepit_nb.pool.state import PoolState
 
 
@@ -23,6 +26,9 @@ class Office(Protocol):
     """One pool's desk: its name and state, who is at work, and the ways to have something done."""
 
     name: str
+    profile: str
+    threads: int
+    gpu: int | None
     lock: threading.RLock
     options: Options
     store: Store
@@ -30,6 +36,9 @@ class Office(Protocol):
     requests: dict[int, Request]
     workers: dict[str, WorkerProcess]
     initializer: Request | None
+    repeats: Repeats
+    breaker: Breaker
+    sessions: Sessions
     sink: Callable[[], OutputSink]
     reactor: Reactor
     lifecycle: Lifecycle
@@ -39,10 +48,16 @@ class Office(Protocol):
     def act(self, decided: Iterable[actions.Action]) -> None:
         """Do these things, in order; the lock is held."""
 
+    def enter(self, request: Request) -> None:
+        """Have a request dealt out, for the first time or again; the lock is held."""
+
     def tell(
         self, event: tuple[str, ...], measurements: dict[str, float], metadata: dict[str, object]
     ) -> None:
         """Emit an event once the lock is free."""
+
+    def say(self, number: int, packet: bytes) -> None:
+        """Say something to the worker that runs a request; nothing where none does any more."""
 
     def soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Call this once the lock is free."""

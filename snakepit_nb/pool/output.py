@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
+
+_asked_by: Final[ContextVar[object]] = ContextVar("_asked_by", default=None)
 
 
 class LastWords:
@@ -50,7 +54,13 @@ class LastWords:
 
 
 class OutputSink(Protocol):
-    """Takes what workers write and show, for the one who asked."""
+    """Takes what workers write and show, for the one who asked.
+
+    Attributes:
+        redraws: Whether a display can be changed where it stands.
+    """
+
+    redraws: bool
 
     def origin(self) -> object:
         """A token for the one who is asking now; taken inside `submit`, in its thread."""
@@ -75,6 +85,8 @@ class ScriptSink:
         >>> ScriptSink().stream(None, "stdout", "hello\n")
         hello
     """
+
+    redraws = False
 
     def origin(self) -> object:
         """Nobody in particular."""
@@ -123,3 +135,30 @@ def set_sink(chosen: OutputSink | None) -> None:
     """
     global _sink  # noqa: PLW0603 - one process has one front end
     _sink = ScriptSink() if chosen is None else chosen
+
+
+def origin() -> object:
+    """The sink's token for the one who is asking now.
+
+    Example:
+        >>> origin() == sink().origin()
+        True
+    """
+    asked_by = _asked_by.get()
+    return sink().origin() if asked_by is None else asked_by
+
+
+@contextmanager
+def asked_by(origin: object) -> Iterator[None]:
+    """What is asked for in this block, in whatever thread, is asked for by the one with this token.
+
+    Example:
+        >>> with asked_by("somebody"):
+        ...     origin()
+        'somebody'
+    """
+    token = _asked_by.set(origin)
+    try:
+        yield
+    finally:
+        _asked_by.reset(token)

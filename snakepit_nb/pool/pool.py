@@ -12,24 +12,24 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from snakepit_nb import options
-from snakepit_nb.arrays.store import Store
+from snakepit_nb.arrays.sharing import ORDINARY
 from snakepit_nb.errors.types import PoolError
 from snakepit_nb.pool import arguments as given
 from snakepit_nb.pool import loans, output
-from snakepit_nb.pool.functions import APPLY, pack_arguments, pack_function
+from snakepit_nb.pool.calls import own_request, packed
 from snakepit_nb.pool.future import PoolFuture
 from snakepit_nb.pool.process import nesting
 from snakepit_nb.pool.request import Request, next_number
+from snakepit_nb.pool.session import Session
+from snakepit_nb.pool.stream import Stream
 from snakepit_nb.pool.supervisor import Supervisor
 from snakepit_nb.wire.payload import run_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
-    from snakepit_nb.arrays.store import Mode
-    from snakepit_nb.pool.functions import Function
-    from snakepit_nb.pool.lifecycle import WorkerFacts
-    from snakepit_nb.wire.payload import Packed
+    from snakepit_nb.arrays.sharing import Sharing
+    from snakepit_nb.pool.facts import QueueFacts, Totals, WorkerFacts
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -47,7 +47,10 @@ class Pool(concurrent.futures.Executor):
         max_workers: How many workers; by default one for each core that this process may use. They start when
             the first work comes.
         name: What the pool is called in `%%snakepit NAME`, events and errors.
-        profile: `"process"`.
+        profile: `"process"`: each worker is a process that runs one request at a time. `"thread"`: one worker
+            process runs `max_workers` requests at once, in threads, for code that releases Python's lock, or
+            a Python without one. They share what they import; a crash costs all that run there, and one that
+            is cancelled is only asked to end.
         initializer: Called once in each worker before its first request, with `initargs`. Where it fails the
             pool is broken.
         initargs: Arguments of `initializer`.
@@ -63,6 +66,8 @@ class Pool(concurrent.futures.Executor):
             `PoolSaturated`, `"grow"` starts another worker for it, up to `most_workers` (by default twice
             `max_workers`), and then raises.
         most_workers: See there.
+        gpu: The number of the one graphics card that its workers see, counted among those that this process
+            sees; None for all of them.
 
     Raises:
         ValueError, TypeError: an argument is not what is said above.
@@ -89,10 +94,11 @@ class Pool(concurrent.futures.Executor):
         max_queue: int | None = None,
         when_full: str | None = None,
         most_workers: int | None = None,
+        gpu: int | None = None,
     ) -> None:
         if max_workers is not None:
             given.count("max_workers", max_workers)
-        given.check(name, profile, initializer, preload)
+        given.check(name, profile, initializer, preload, gpu)
         policy = given.policy(options.current(), max_requests, ttl, max_memory)
         bounds = given.bounds(
             options.current(), max_queue, when_full, most_workers, max_workers or given.cores()
@@ -105,12 +111,17 @@ class Pool(concurrent.futures.Executor):
             )
             raise PoolError(text)
         self._max_workers = max_workers or given.cores()
+        self._profile = profile
+        self._gpu = gpu
+        threads = self._max_workers if profile == "thread" else 0
         self._name = name
         self._age = next(_ages)
-        first = None if initializer is None else _first_request(initializer, tuple(initargs))
+        first = None if initializer is None else own_request(initializer, tuple(initargs), "initializer")
         self._supervisor = Supervisor(
             name,
-            self._max_workers,
+            1 if threads else self._max_workers,
+            threads=threads,
+            gpu=gpu,
             preload=tuple(preload),
             initializer=first,
             sink=output.sink,
@@ -127,8 +138,23 @@ class Pool(concurrent.futures.Executor):
 
     @property
     def max_workers(self) -> int:
-        """How many workers the pool may have."""
-        return self._supervisor.state.max_workers
+        """How many requests the pool may run at once: how many workers it may have, or their threads."""
+        return self._max_workers if self._profile == "thread" else self._supervisor.state.max_workers
+
+    @property
+    def profile(self) -> str:
+        """`"process"` or `"thread"`."""
+        return self._profile
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the graphics card that the workers see alone; None where they see all.
+
+        Example:
+            >>> Pool(1).gpu is None
+            True
+        """
+        return self._gpu
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
         """Have a worker call `fn(*args, **kwargs)`.
@@ -159,7 +185,14 @@ class Pool(concurrent.futures.Executor):
         timeout: float | None = None,
         command: str | None = None,
         alone: bool = False,
-        modes: Mapping[int, Mode] | None = None,
+        sharing: Sharing = ORDINARY,
+        retries: int = 0,
+        retry_on: Sequence[type[BaseException]] = (Exception,),
+        session: str | None = None,
+        near: Hashable = None,
+        keeps: str | None = None,
+        stream: Stream[Any] | None = None,
+        worker: str | None = None,
     ) -> PoolFuture[T]:
         """Like `submit`, for callers who want to say more.
 
@@ -170,32 +203,48 @@ class Pool(concurrent.futures.Executor):
             timeout: Seconds from now after which the request ends with `RequestTimeout`, its worker killed.
             command: What the request is called in events and errors; by default the function's name.
             alone: Let no other request wait in this one's worker: it can then be interrupted by itself.
-            modes: How the worker is to map some arrays among the arguments, by their `id`: `"in_place"`
-                shares one writable where it lies in shared memory (elsewhere a copy of it), `"readonly"`
-                makes a write an error; the others are copy-on-write.
+            sharing: How the arrays among the arguments are given; see `Sharing`. One that is given in place
+                and does not lie in shared memory is a copy there.
+            retries: How often it may be tried again after a failure: only for what may run twice. What it was
+                given is kept until then, and every attempt begins with it.
+            retry_on: After which exceptions; the death of its worker is `WorkerCrashed`.
+            session: Run it in the worker that keeps this session, or is to; see `Session`.
+            near: Prefer the worker of the last request that was near the same, where that is idle.
+            keeps: The name under which the session keeps the result.
+            stream: Takes what the function yields; see `stream`.
+            worker: Run it in the worker of this id, and in no other.
 
         Raises:
-            ValueError: `timeout` is not a number of seconds above zero.
+            ValueError, TypeError: `timeout` is not a number of seconds above zero, `retries` no number from
+                zero on, or `session` no name.
+            SessionLost: the session's worker is gone, and what it kept; said once.
+            CircuitOpen: too many workers died one after the other; see the option `breaker`.
             CheckoutTimeout: it found no room in the queue before `timeout`.
             PoolClosed, PoolBroken, PoolSaturated, CaptureError, ArrayError: as for `submit`.
         """
         if timeout is not None:
             timeout = given.seconds("timeout", timeout)
+        repeat = given.repeat(retries, retry_on) if retries else None
+        if session is not None:
+            given.session(session)
         began = time.monotonic_ns()
         supervisor = self._supervisor
         if supervisor.state.closing or supervisor.state.broken is not None:
             supervisor.check_open()
-        number = next_number()
+        number = next_number() if stream is None else stream.number
         store = self._supervisor.store
-        function, arguments = _packed(fn, tuple(args), kwargs or {}, store, number, modes)
+        function, arguments = packed(fn, tuple(args), kwargs or {}, store, number, sharing)
         name = command or getattr(fn, "__name__", None) or type(fn).__name__
         future: PoolFuture[T] = PoolFuture(supervisor, number, name)
-        sink = output.sink()
-        origin = sink.origin()
+        origin = output.origin()
         request = Request(
             number, future, function, arguments, name, origin, began,
-            alone=alone, timeout=timeout, group=sink.group(origin),
+            alone=alone, timeout=timeout, group=output.sink().group(origin), session=session, near=near,
+            keeps=keeps, repeat=repeat, stream=None if stream is None else weakref.ref(stream),
+            worker=worker,
         )  # fmt: skip
+        if stream is not None:
+            stream.begins(future)
         try:
             supervisor.submit(request)
         except BaseException:
@@ -206,6 +255,29 @@ class Pool(concurrent.futures.Executor):
                 store.release(arguments.leases)
             raise
         return future
+
+    def stream(self, fn: Callable[P, Iterable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        """Have a worker call a generator function; what it yields comes as it comes.
+
+        The worker is at most `stream_ahead` values ahead (an option). `fn` may also give any other iterable.
+
+        Raises:
+            CaptureError, PoolClosed, PoolBroken, PoolSaturated, ArrayError: as for `submit`.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     for number in pool.stream(range, 3):
+            ...         print(number)
+            0
+            1
+            2
+        """
+        supervisor = self._supervisor
+        stream: Stream[T] = Stream(
+            next_number(), options.current().stream_ahead, supervisor.say, supervisor.check_may_wait
+        )
+        self.request(fn, args, kwargs, alone=True, stream=stream)
+        return stream
 
     def map(
         self,
@@ -265,9 +337,84 @@ class Pool(concurrent.futures.Executor):
             raise TimeoutError(text)
         return self
 
+    def worker_of(self, future: PoolFuture[Any]) -> str:
+        """The worker that has this request now; empty where none has.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     future = pool.submit(abs, -1)
+            ...     future.result(), pool.worker_of(future)
+            (1, '')
+        """
+        request = self._supervisor.requests.get(future.request_id)
+        return "" if request is None else request.worker_id
+
     def interrupt(self, future: PoolFuture[Any]) -> None:
         """Raise KeyboardInterrupt in the worker that runs this request; the worker lives on."""
         self._supervisor.interrupt(future)
+
+    def scale(self, workers: int) -> None:
+        """Have so many workers from now on: more start at once, those that go answer first what they have.
+
+        Raises:
+            ValueError, TypeError: `workers` is no number from one on.
+            PoolClosed, PoolBroken: there are none any more.
+            PoolError: its one worker runs all requests in threads.
+
+        Example:
+            >>> with Pool(1, name="doc") as pool:
+            ...     pool.scale(2)
+            ...     pool.max_workers
+            2
+        """
+        given.count("workers", workers)
+        if self._profile == "thread":
+            text = f"pool {self._name!r} has one worker with threads; start another pool with more of them"
+            raise PoolError(text, pool=self._name)
+        self._supervisor.scale(workers)
+        self._max_workers = workers
+
+    def session(self, name: str, *, strict: bool = True) -> Session:
+        """Calls that share what one worker keeps for them; see `Session`.
+
+        Args:
+            name: What it is called, an identifier.
+            strict: Whether calls wait for that worker, rather than only prefer it.
+
+        Raises:
+            ValueError: `name` is none.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     session = pool.session("s")
+            ...     session.keep("x", int, "4").result()
+            ...     session.get("x").result()
+            4
+        """
+        return Session(self, given.session(name), strict=strict)
+
+    def names_of(self, session: str, now: Iterable[str] | None = None) -> set[str]:
+        """What a session is known to keep; who has learnt what it keeps `now` says so."""
+        with self._supervisor.lock:
+            found = self._supervisor.sessions.names_of(session)
+            if now is not None:
+                found.clear()
+                found.update(now)
+            return set(found)
+
+    def sessions(self) -> dict[str, str]:
+        """The names of the sessions that there are, and the worker of each.
+
+        Example:
+            >>> Pool(1).sessions()
+            {}
+        """
+        with self._supervisor.lock:
+            return self._supervisor.sessions.now()
+
+    def end_session(self, name: str) -> None:
+        """Have a session's worker forget it; nothing where there is none."""
+        self._supervisor.end_session(name)
 
     def recycle(self, worker_id: str | None = None) -> None:
         """Replace a worker, or all, by new ones; what they run and what waits is not lost.
@@ -330,7 +477,7 @@ class Pool(concurrent.futures.Executor):
             0
         """
         with self._supervisor.lock:
-            return self._supervisor.state.counts()
+            return self._supervisor.state.census.counts()
 
     def workers(self) -> list[WorkerFacts]:
         """The workers that there are now, in the order of their slots.
@@ -340,6 +487,24 @@ class Pool(concurrent.futures.Executor):
             []
         """
         return self._supervisor.lifecycle.workers_now()
+
+    def waiting(self) -> QueueFacts:
+        """How many requests wait and for how long the first has, what time limits are on the way, and more.
+
+        Example:
+            >>> Pool(2).waiting().circuit
+            'off'
+        """
+        return self._supervisor.lifecycle.queue_now()
+
+    def totals(self) -> Totals:
+        """How many requests were answered, and how many workers served, crashed and were recycled.
+
+        Example:
+            >>> Pool(2).totals()
+            Totals(answered=0, started=0, crashed=0, recycled=0)
+        """
+        return self._supervisor.lifecycle.totals()
 
     def __repr__(self) -> str:
         """What the pool is doing, in one line."""
@@ -367,53 +532,14 @@ class Pool(concurrent.futures.Executor):
             supervisor.disown()
 
 
-def _first_request(initializer: Callable[..., object], initargs: tuple[object, ...]) -> Request:
-    """The initializer as each worker is sent it; its arrays are copied, for they would be lent only once."""
-    copying = Store("kernel", None)
-    number = next_number()
-    function, arguments = _packed(initializer, initargs, {}, copying, number)
-    return Request(
-        number, PoolFuture(_Nobody(), number, "initializer"), function, arguments, "initializer", None,
-        0, alone=True, timeout=None,
-    )  # fmt: skip
-
-
-def _packed(  # noqa: PLR0913, PLR0917 - the facts of one call
-    fn: Callable[..., object],
-    args: tuple[object, ...],
-    kwargs: dict[str, object],
-    store: Store,
-    number: int,
-    modes: Mapping[int, Mode] | None = None,
-) -> tuple[Function, Packed]:
-    function = pack_function(fn, store)
-    if function is None:
-        return APPLY, pack_arguments((fn, args, kwargs), {}, store, number, modes=modes)
-    return function, pack_arguments(args, kwargs, store, number, modes=modes)
-
-
-class _Nobody:
-    """Keeps the future of an initializer, which nobody waits for."""
-
-    def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
-        del future, timeout
-
-    def cancel(self, future: PoolFuture[Any]) -> bool:
-        del future
-        return False
-
-    def running(self, future: PoolFuture[Any]) -> bool:
-        del future
-        return False
-
-
 def _results(futures: list[PoolFuture[Any]], until: float | None, *, chunked: bool) -> Iterator[Any]:
     """Results in order; those that nobody will ask for any more are cancelled."""
     futures.reverse()
     try:
         while futures:
             left = None if until is None else until - time.monotonic()
-            found = futures.pop().result(left)
+            found = futures[-1].result(left)
+            futures.pop()
             if chunked:
                 yield from found
             else:

@@ -22,6 +22,8 @@ from snakepit_nb import options
 from snakepit_nb.arrays import native
 from snakepit_nb.arrays.handle import plain, writable_view
 from snakepit_nb.errors.types import ArrayError, PoolError
+from snakepit_nb.pool import blackbox
+from snakepit_nb.pool.devices import alone
 from snakepit_nb.pool.output import LastWords
 from snakepit_nb.wire import channel
 from snakepit_nb.wire.channel import Channel
@@ -30,7 +32,7 @@ from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.messages import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from snakepit_nb.arrays.store import Store
     from snakepit_nb.pool.crash import Crash
@@ -108,7 +110,7 @@ class Nursery:
             reply["pidfd"] = fds[0]
         return reply or None
 
-    def fork(self, spec: Mapping[str, object], fds: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
+    def fork(self, spec: Mapping[str, object], fds: Sequence[int]) -> tuple[int, int]:
         """Fork a worker with these descriptors; its process id and a descriptor of the process.
 
         Raises:
@@ -130,6 +132,11 @@ class Nursery:
         if "pidfd" not in reply:
             raise PoolError(str(reply.get("error")))
         return int(str(reply["pid"])), int(str(reply["pidfd"]))
+
+    def kill(self) -> None:
+        """End it at once, and with it every worker that is left."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> None:
         """End it, and with it every worker that is left. Idempotent."""
@@ -161,9 +168,7 @@ def nursery(preload: tuple[str, ...]) -> Nursery:
         return found
 
 
-def fork_worker(
-    preload: tuple[str, ...], spec: Mapping[str, object], fds: tuple[int, int, int, int, int, int]
-) -> tuple[int, int]:
+def fork_worker(preload: tuple[str, ...], spec: Mapping[str, object], fds: Sequence[int]) -> tuple[int, int]:
     """Fork a worker from this kernel's nursery, or from a new one where that died just now.
 
     Raises:
@@ -181,6 +186,13 @@ def _discard(preload: tuple[str, ...]) -> None:
         found = _nurseries.pop(preload, None)
     if found is not None:
         found.close()
+
+
+def _end_silent(preload: tuple[str, ...]) -> None:
+    with _nurseries_lock:
+        found = _nurseries.pop(preload, None)
+    if found is not None:
+        found.kill()
 
 
 def close_nurseries() -> None:
@@ -222,11 +234,28 @@ class WorkerProcess:
     received there, and a nudge sent there wakes whoever waits at the kernel's end.
     """
 
-    def __init__(
-        self, worker_id: str, pool: str, store: Store, preload: tuple[str, ...], chosen: options.Options
+    over_limit = False
+    crash: Crash | None = None
+    stack: blackbox.Stack = blackbox.Stack()
+    memory_mb = 0.0
+    threshold_mb = 0.0
+    spoke = False
+    beats = True
+    misses = 0
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a worker is made of
+        self,
+        worker_id: str,
+        pool: str,
+        store: Store,
+        preload: tuple[str, ...],
+        chosen: options.Options,
+        threads: int = 0,
+        gpu: int | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.peer = f"{worker_id}/{id(self):x}"
+        self._preload = preload
         self.began = time.monotonic()
         self.ready_at = self.began
         self.attending = threading.Lock()
@@ -238,13 +267,6 @@ class WorkerProcess:
         self.ended: Ended | None = None
         self.request_count = 0
         self.asked_to_end = False
-        self.over_limit = False
-        self.crash: Crash | None = None
-        self.memory_mb = 0.0
-        self.threshold_mb = 0.0
-        self.spoke = False
-        self.beats = True
-        self.misses = 0
         self.last_origin: object = None
         self.last_words = LastWords(options.current().stderr_tail)
         self._decoders = {"stdout": _decoder(), "stderr": _decoder()}
@@ -265,16 +287,21 @@ class WorkerProcess:
                 theirs.callback(os.close, write)
                 os.set_blocking(read, False)
             (self.stdout, out), (self.stderr, err), (self.obituary, note) = pipes
+            self.box = blackbox.opened()
+            undo.callback(os.close, self.box)
             spec = {
                 "worker_id": worker_id,
                 "pool": pool,
                 "cwd": _cwd(),
-                "environ": _environment(),
+                "environ": _environment(gpu),
                 "sys_path": _search_path(),
                 "arena": store.arena.id if store.arena else "",
                 "options": asdict(chosen),
+                "profile": "thread" if threads else "process",
+                "capacity": max(1, threads),
+                "blas_threads": chosen.blas_threads,
             }
-            fds = (self.far.fileno(), far_lane.fileno(), out, err, far_heart.fileno(), note)
+            fds = (self.far.fileno(), far_lane.fileno(), out, err, far_heart.fileno(), self.box, note)
             self.pid, self.pidfd = fork_worker(preload, spec, fds)
             undo.pop_all()
         self.lane = DescriptorLane(lane)
@@ -377,8 +404,14 @@ class WorkerProcess:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the worker, and only to it; nothing where it is gone."""
+        if self.closed:
+            return  # the descriptor's number may be another process's by now
         with contextlib.suppress(ProcessLookupError, OSError):
             signal.pidfd_send_signal(self.pidfd, number)
+
+    def end_nursery(self) -> None:
+        """Whoever is to say how this worker ended does not: end them too, and all of their workers."""
+        _end_silent(self._preload)
 
     def read_obituary(self) -> Ended:
         """How the worker ended, once its obituary pipe is readable."""
@@ -386,6 +419,7 @@ class WorkerProcess:
         with contextlib.suppress(OSError, ValueError):
             data = os.read(self.obituary, _ROOM)
             note = json.loads(data) if data else {}
+        self.stack = blackbox.read(self.box)
         code, memory = note.get("exit_code"), note.get("memory_kb")
         return Ended(
             code if isinstance(code, int) else None,
@@ -401,7 +435,7 @@ class WorkerProcess:
         self.lane.close()
         self.far.close()
         self.heart.close()
-        for fd in (self.stdout, self.stderr, self.obituary, self.pidfd):
+        for fd in (self.stdout, self.stderr, self.obituary, self.box, self.pidfd):
             os.close(fd)
 
 
@@ -440,5 +474,6 @@ def nesting() -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, _NESTING: str(nesting() + 1)}
+def _environment(gpu: int | None) -> dict[str, str]:
+    card = {} if gpu is None else alone(gpu, os.environ)
+    return {**os.environ, _NESTING: str(nesting() + 1), **card}

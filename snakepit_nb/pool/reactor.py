@@ -37,6 +37,11 @@ class _Timer(NamedTuple):
     job: Callable[[], object]
     needed: Callable[[], bool]
 
+    def run(self) -> None:
+        """Do the job, unless what was done just before made it needless."""
+        if self.needed():
+            self.job()
+
 
 class Reactor:
     """One thread that waits, made by `start` and gone after `stop`.
@@ -281,7 +286,7 @@ class Reactor:
                 self._linger_until_ns = time.monotonic_ns() + _LINGER_NS
                 self._lingering = True
             self._after()
-        except Exception as error:  # noqa: BLE001 - whatever it is, futures wait for this thread
+        except BaseException as error:  # noqa: BLE001 - whatever it is, futures wait for this thread
             _LOG.exception("the thread of the pool %r failed", self._name)
             self._fault(error)
 
@@ -289,7 +294,7 @@ class Reactor:
         with self._lock:
             now = time.monotonic_ns()
             while self._timers and self._timers[0].when_ns <= now:
-                self._jobs.append(heapq.heappop(self._timers).job)
+                self._jobs.append(heapq.heappop(self._timers).run)
         for _ in range(len(self._jobs)):
             try:
                 job = self._jobs.popleft()
@@ -297,6 +302,6 @@ class Reactor:
                 return
             try:
                 job()
-            except Exception:  # noqa: BLE001 - as above
+            except BaseException:  # noqa: BLE001 - as above
                 _LOG.exception("a job of the pool %r failed", self._name)
             self._after()

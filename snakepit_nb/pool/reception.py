@@ -11,9 +11,18 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from snakepit_nb import events, telemetry
+from snakepit_nb import events, options, telemetry
 from snakepit_nb.errors import unpack_exception
-from snakepit_nb.errors.types import PoolBroken, ProtocolError, RemoteError, RequestTimeout, WorkerCrashed
+from snakepit_nb.errors.remote import STRUCTURED
+from snakepit_nb.errors.types import (
+    CaptureError,
+    PoolBroken,
+    PoolError,
+    ProtocolError,
+    RemoteError,
+    RequestTimeout,
+    WorkerCrashed,
+)
 from snakepit_nb.wire import classes, codec, messages
 from snakepit_nb.wire.forwarding import unpack_events
 from snakepit_nb.wire.messages import Phase, Side, follow
@@ -35,6 +44,7 @@ _TURN: Final = 256
 _SERVING: Final = Phase.SERVING
 _SOON_NS: Final = 200_000_000
 _UNHEARD: Final = "snakepit_nb: it closed the descriptor that its answer would have come by\n"
+_UNRULY: Final = "snakepit_nb: it broke the protocol and was killed: {}\n"
 
 
 class Reception:
@@ -58,6 +68,17 @@ class Reception:
     def _feel(self, worker: WorkerProcess) -> None:
         if worker.feel() is None:
             self._office.reactor.forget(worker.heart.fileno())
+            chosen = self._office.options
+            patience = chosen.health_timeout * chosen.health_misses
+            late = time.monotonic_ns() + int(patience * 1_000_000_000)
+            self._office.reactor.at(late, lambda: self._unreported(worker), lambda: worker.ended is None)
+
+    @staticmethod
+    def _unreported(worker: WorkerProcess) -> None:
+        """A worker is gone for long, and its nursery, which may be stopped, has not said how it ended."""
+        if worker.ended is None and worker.dead:
+            _LOG.error("nobody says how worker %s ended: its nursery is ended, too", worker.worker_id)
+            worker.end_nursery()
 
     def forget(self, worker: WorkerProcess) -> None:
         """Hear nothing of a worker any more."""
@@ -94,6 +115,7 @@ class Reception:
         """A worker that is gone is buried soon; one that breaks the protocol is of no more use."""
         if not isinstance(error, (EOFError, OSError)):
             _LOG.error("worker %s broke the protocol and is killed: %s", worker.worker_id, error)
+            worker.last_words.written(_UNRULY.format(error))
             worker.kill()
 
     def take(self, worker: WorkerProcess, found: list[messages.Message]) -> None:
@@ -127,6 +149,8 @@ class Reception:
                 self.drain_pipes(worker)
                 origin, shown = self._origin(worker, number), json.loads(content)
                 self._show(lambda sink: sink.display(origin, shown))
+            case messages.Item(number, value, buffers):
+                self._item(worker, number, Packed(value, buffers, ()))
             case messages.Events(_, batch):
                 self._events(worker, batch)
             case messages.Release(leases):
@@ -141,6 +165,36 @@ class Reception:
             case _:
                 pass
 
+    def _request_of(self, worker: WorkerProcess, number: int) -> Request | None:
+        """The request of that number, or None where nobody waits for it any more; the pool's lock is held.
+
+        Raises:
+            ProtocolError: another worker has it: what this one says of it is not to be believed.
+        """
+        request = self._office.requests.get(number)
+        if request is not None and request.worker_id != worker.worker_id:
+            text = f"request {number} is not in the hands of {worker.worker_id}"
+            raise ProtocolError(text)
+        return request
+
+    def _item(self, worker: WorkerProcess, number: int, packed: Packed) -> None:
+        """One value of a stream came."""
+        store = self._office.store
+        with self._office.lock:
+            request = self._request_of(worker, number)
+        stream = request.stream() if request is not None and request.stream is not None else None
+        if stream is None or not stream.wants:
+            decline(packed.buffers, store, peer=worker.peer)
+            return
+        try:
+            value = unpack(
+                packed, store, peer=worker.peer, mode="in_place", request_id=number, keep_classes=True
+            )
+        except BaseException as raised:  # noqa: BLE001 - the user's classes may raise anything while they are rebuilt
+            stream.fail(_not_rebuilt(raised, "a value of the stream"))
+        else:
+            stream.put(value)
+
     # Answers
 
     def _value(self, worker: WorkerProcess, message: messages.Value) -> None:
@@ -153,6 +207,8 @@ class Reception:
         error: BaseException | None = None
         outcome = "ok"
         try:
+            if request.repeat is not None:
+                office.repeats.over(request)
             if message.buffers:
                 packed = Packed(message.value, message.buffers, ())
                 number = request.number
@@ -166,16 +222,19 @@ class Reception:
                 )
             else:
                 value = classes.loads(message.value)
-        except Exception as raised:  # noqa: BLE001 - the user's classes may raise anything while they are rebuilt
-            error = raised
+        except BaseException as raised:  # noqa: BLE001 - the user's classes may raise anything while they are rebuilt
+            error = _not_rebuilt(raised, "the result")
             outcome = "error"
         run_ns = message.ended_ns - message.started_ns
+        if request.keeps is not None and error is None:
+            with office.lock:
+                office.sessions.names_of(request.session or "").add(request.keeps)
         self.settle(request, value, error, outcome, worker.worker_id, run_ns, message.started_ns)
 
     def _error(self, worker: WorkerProcess, message: messages.Error) -> None:
         run_ns = message.ended_ns - message.started_ns
         failed = worker.initializing == message.request_id
-        request = None if failed else self._answered(worker, message.request_id, run_ns)
+        request = None if failed else self._answered(worker, message.request_id, run_ns, failed=True)
         if request is None and not failed:
             return
         error = unpack_exception(
@@ -190,18 +249,43 @@ class Reception:
             return
         if isinstance(error, RemoteError):
             self._tell_exception(request, error)
+        if request.repeat is not None and self._is_tried_again(request, error):
+            return
         self.settle(request, None, error, "error", worker.worker_id, run_ns, message.started_ns)
 
-    def _answered(self, worker: WorkerProcess, number: int, run_ns: int) -> Request | None:
+    def _is_tried_again(self, request: Request, error: BaseException) -> bool:
+        """Whether a request that failed goes on, or was ended in another way meanwhile."""
+        office = self._office
+        with office.lock:
+            if office.requests.get(request.number) is not request:
+                return True
+            if office.repeats.again(request, error, "error"):
+                return True
+            del office.requests[request.number]
+            office.repeats.over(request)
+            office.act(office.state.settled(request.number))
+        return False
+
+    def _answered(
+        self, worker: WorkerProcess, number: int, run_ns: int, *, failed: bool = False
+    ) -> Request | None:
         """The request that a worker answered, or None where nobody waits for it any more."""
         office = self._office
         worker.request_count += 1
         with office.lock:
-            request = office.requests.pop(number, None)
+            request = self._request_of(worker, number)
+            if request is not None:
+                del office.requests[number]
+            if office.breaker.failures:
+                office.breaker.went_well()
             if request is None and worker.initializing == number:
                 worker.initializing = 0
                 office.lifecycle.accepted(worker)
                 return None
+            if failed and request is not None and request.repeat is not None:
+                # It may not be over yet.
+                office.requests[number] = request
+                office.state.rested(number)
             actions = office.state.answered(worker.worker_id, number, run_ns)
             if actions or office.limited:
                 office.act(actions)
@@ -256,7 +340,7 @@ class Reception:
     def _show(self, how: Callable[[OutputSink], None]) -> None:
         try:
             how(self._office.sink())
-        except Exception:  # noqa: BLE001 - a closed stream of this process must not cost the worker its answer
+        except BaseException:  # noqa: BLE001 - a closed stream of this process must not cost the worker its answer
             if not self._deaf:
                 _LOG.exception("output of the pool %r cannot be shown", self._name)
             self._deaf = True
@@ -304,15 +388,16 @@ class Reception:
 
     def _tell_exception(self, request: Request, error: RemoteError) -> None:
         record = error.record
-        mapped = error.mapped
+        # Its own class is called as the original is.
+        became = next((each for each in STRUCTURED if isinstance(error, each)), None)
         telemetry.execute(
-            events.PYTHON_EXCEPTION_MAPPED if mapped else events.PYTHON_EXCEPTION_UNMAPPED,
+            events.PYTHON_EXCEPTION_UNMAPPED if became is None else events.PYTHON_EXCEPTION_MAPPED,
             {},
             {
                 "python_type": record.type_name,
                 "library": record.library,
                 "function": record.function,
-                "error": type(error).__name__,
+                "error": (became or RemoteError).__name__,
                 "request_id": request.number,
             },
         )
@@ -321,8 +406,8 @@ class Reception:
 
     def _hello(self, worker: WorkerProcess, arena: str) -> None:
         office = self._office
-        worker.lane.update(office.store)
         worker.arena = worker.channel.peer_arena = arena
+        worker.lane.update(office.store)
         initializer = office.initializer
         if initializer is not None:
             worker.initializing = initializer.number
@@ -350,6 +435,14 @@ class Reception:
             )
         if action.outcome == "broken":
             return PoolBroken(pool=self._name, reason=self._office.state.broken or "")
+        if action.outcome == "session_lost":
+            return self._office.sessions.why_lost(request.session or "")
+        if action.outcome == "worker_gone":
+            text = (
+                f"worker {request.worker} of pool {self._name!r} is gone, and {request.command} was for it"
+                " alone: run it again for those that there are now"
+            )
+            return PoolError(text, pool=self._name)
         if action.outcome == "crashed":
             return self._crash_of(request, action.worker_id or "")
         return None
@@ -358,12 +451,15 @@ class Reception:
         worker = self._office.workers.get(worker_id)
         ended = worker.ended if worker is not None else None
         exit_code = ended.exit_code if ended is not None else None
+        crash = worker.crash if worker is not None else None
         return WorkerCrashed(
             signal=-exit_code if exit_code is not None and exit_code < 0 else None,
             exit_code=exit_code if exit_code is not None and exit_code >= 0 else None,
-            classification=worker.crash.kind if worker is not None and worker.crash else "killed",
+            classification=crash.kind if crash is not None else "killed",
+            device=(crash.device if crash is not None else None) or "cpu",
             memory_mb=ended.memory_mb if ended is not None else None,
-            stderr_tail=str(worker.last_words) if worker is not None else "",
+            stderr_tail=_tail(worker) if worker is not None else "",
+            place=worker.stack.place if worker is not None else "",
             request_id=request.number,
             command=request.command,
             worker_id=worker_id,
@@ -406,6 +502,26 @@ class Reception:
                 **memory,
             },
         )
+
+
+def _tail(worker: WorkerProcess) -> str:
+    """The last that is known of a worker that died: the end of its stderr, and where a signal met it."""
+    words, stack = str(worker.last_words), worker.stack.text
+    if not stack:
+        return words
+    most = options.current().stderr_tail
+    stack = stack[: most // 2]
+    said = words.rstrip("\n")[-(most - len(stack) - 1) :]
+    return f"{said}\n{stack}" if said else stack
+
+
+def _not_rebuilt(raised: BaseException, what: str) -> Exception:
+    """What is told of a value that cannot be rebuilt here: nothing that would end whoever hears of it."""
+    if isinstance(raised, Exception):
+        return raised
+    reason = f"{type(raised).__name__}: {describe(raised)}"
+    message = f"{what} could not be rebuilt here ({reason})"
+    return CaptureError(message, name="result", reason=reason)
 
 
 def _told(error: BaseException) -> str:

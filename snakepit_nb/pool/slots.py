@@ -26,13 +26,15 @@ class Slots:
         ('p-0', False)
     """
 
-    __slots__ = ("_free", "_lives", "_pool", "_tainted", "workers")
+    __slots__ = ("_condemned", "_free", "_gone", "_lives", "_pool", "_tainted", "workers")
 
     def __init__(self, pool: str, count: int) -> None:
         self._pool = pool
         self._lives = [0] * count
         self._free = list(range(count - 1, -1, -1))
         self._tainted: set[int] = set()
+        self._gone: set[int] = set()
+        self._condemned: set[int] = set()
         self.workers: dict[str, Worker] = {}
 
     @property
@@ -58,7 +60,7 @@ class Slots:
             >>> Slots("p", 2).taken
             0
         """
-        return len(self._lives) - len(self._free) - len(self._tainted)
+        return len(self._lives) - len(self._free) - len(self._tainted) - len(self._gone)
 
     def begin(self, slot: int | None = None) -> Worker:
         """A new worker: in a free slot, or in one that has a worker already.
@@ -86,8 +88,52 @@ class Slots:
             >>> slots.free
             True
         """
-        self._free.append(len(self._lives))
-        self._lives.append(0)
+        if self._condemned:
+            self._condemned.pop()
+        elif self._gone:
+            self._free.append(self._gone.pop())
+        else:
+            self._free.append(len(self._lives))
+            self._lives.append(0)
+
+    def remove_empty(self) -> bool:
+        """One slot less, where one has no worker; whether that is so.
+
+        Example:
+            >>> slots = Slots("p", 2)
+            >>> slots.remove_empty(), slots.vacant
+            (True, 1)
+        """
+        if self._free:
+            self._gone.add(self._free.pop(0))
+        elif self._tainted:
+            self._gone.add(self._tainted.pop())
+        else:
+            return False
+        return True
+
+    def condemn(self) -> list[Worker]:
+        """One slot less: it goes with its workers, who are those that have least to lose and to do.
+
+        Example:
+            >>> slots = Slots("p", 1)
+            >>> worker = slots.begin()
+            >>> slots.condemn() == [worker]
+            True
+        """
+        there: dict[int, list[Worker]] = {}
+        for worker in self.workers.values():
+            if worker.slot not in self._condemned:
+                there.setdefault(worker.slot, []).append(worker)
+
+        def cost(slot: int) -> tuple[int, int]:
+            workers = there[slot]
+            waiting = sum(len(each.hands) + len(each.pinned) for each in workers)
+            return sum(len(each.sessions) for each in workers), waiting
+
+        slot = min(there, key=cost)
+        self._condemned.add(slot)
+        return there[slot]
 
     def end(self, worker_id: str, *, taint: bool = False) -> Worker | None:
         """A worker is gone; None where it was not there.
@@ -99,7 +145,10 @@ class Slots:
         """
         worker = self.workers.pop(worker_id, None)
         if worker is not None and not any(other.slot == worker.slot for other in self.workers.values()):
-            if taint:
+            if worker.slot in self._condemned:
+                self._condemned.remove(worker.slot)
+                self._gone.add(worker.slot)
+            elif taint:
                 self._tainted.add(worker.slot)
             else:
                 self._free.append(worker.slot)
@@ -142,7 +191,7 @@ class Slots:
             >>> slots.wants(slots.begin().slot)
             False
         """
-        if slot in self._tainted:
+        if slot in self._tainted or slot in self._gone or slot in self._condemned:
             return False
         left = [each for each in self.workers.values() if each.slot == slot and each.phase not in LEAVING]
         return not left or (len(left) == 1 and bool(left[0].retiring))

@@ -3,7 +3,8 @@
 *Rule:* pure. No clock, no thread, no descriptor: times come in as numbers, and every method gives back the
 actions that are to be done, in order.
 
-*Rule:* a request is in exactly one place: the queue, the hands of one worker, or done with.
+*Rule:* a request is in exactly one place: the queue, the hands of one worker, the line of the worker that
+keeps its session, at rest until it is tried again, or done with.
 
 *Rule:* of the workers of one slot at most one is given requests. One that is to be recycled serves on until
 its successor is ready; that one waits until the first has answered what it was given.
@@ -13,26 +14,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from snakepit_nb.pool.actions import (
-    Action,
-    Broken,
-    Finished,
-    Interrupt,
-    Kill,
-    Reclaim,
-    Saturated,
-    Send,
-    Settle,
-    Start,
-    Stop,
-)
+from snakepit_nb.pool.actions import Action, Broken, Finished, Interrupt, Kill, Reclaim, Settle, Stop
+from snakepit_nb.pool.dealing import Dealer
 from snakepit_nb.pool.member import Phase
 from snakepit_nb.pool.slots import LEAVING, Slots
-from snakepit_nb.pool.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
+    from snakepit_nb.pool.dealing import Manner
     from snakepit_nb.pool.member import Worker
     from snakepit_nb.pool.restart import Intensity
 
@@ -48,15 +38,17 @@ class PoolState:
     Args:
         name: The pool's name; workers are named after it.
         max_workers: How many workers it may have.
-        ahead: How many tiny requests one worker may be sent at once.
-        tiny_ns: A worker's requests are tiny while their running mean is below this, in nanoseconds.
-        max_requests: How many requests one worker is given in its life; None for any number.
-        group_of: Tells of a request with which others it shares one turn in the queue.
+        manner: How they are given requests.
         intensity: Decides whether deaths end the pool.
+        group_of: Tells of a request with which others it shares one turn in the queue.
+        session_of: Tells of a request to which session it belongs.
+        target_of: Tells of a request which worker alone is to run it.
+        revives: Tells of a request whether it may be tried again after the death of its worker.
 
     Example:
+        >>> from snakepit_nb.pool.dealing import Manner
         >>> from snakepit_nb.pool.restart import Intensity
-        >>> state = PoolState("p", 1, ahead=4, tiny_ns=1e6, intensity=Intensity(5, 30.0))
+        >>> state = PoolState("p", 1, Manner(ahead=4, tiny_ns=1e6), Intensity(5, 30.0))
         >>> state.submitted(1, alone=False)
         [Start(worker_id='p-0', slot=0, life=1)]
         >>> state.ready("p-0")
@@ -65,61 +57,88 @@ class PoolState:
         ()
     """
 
-    def __init__(  # noqa: PLR0913 - all by name but two
+    def __init__(  # noqa: PLR0913 - what a pool is made of
         self,
         name: str,
         max_workers: int,
-        *,
-        ahead: int,
-        tiny_ns: float,
+        manner: Manner,
         intensity: Intensity,
-        max_requests: int | None = None,
+        *,
         group_of: Callable[[int], Hashable] = lambda _: None,
+        session_of: Callable[[int], str | None] = lambda _: None,
+        target_of: Callable[[int], str | None] = lambda _: None,
+        revives: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self.name = name
         self.max_workers = max_workers
         self._slots = Slots(name, max_workers)
+        self._dealer = Dealer(self._slots, manner, group_of, session_of, target_of)
         self.workers = self._slots.workers
-        self.queue = Waiting()
+        self.queue = self._dealer.queue
+        self.census = self._dealer.census
         self.closing = False
         self.broken: str | None = None
-        self._ahead = ahead
-        self._tiny_ns = tiny_ns
+        self._ahead = manner.ahead
+        self._tiny_ns = manner.tiny_ns
+        self._threads = manner.threads
         self._intensity = intensity
-        self._most = max_requests
-        self._group_of = group_of
-        self._idle: list[Worker] = []
+        self._revives = revives
         self._ending: dict[int, str] = {}  # requests that are being ended -> outcome
-        self._saturated = False
+        self._resting: set[int] = set()  # requests that are tried again after a while
         self._deaths_before_service = 0
 
     # What happened to requests
 
-    def submitted(self, request_id: int, *, alone: bool) -> list[Action]:
-        """A request came in; `alone` keeps others from waiting behind it in its worker's socket."""
-        if self._idle:
-            worker = self._idle.pop()
-            worker.alone = alone
-            return self._give(worker, request_id)
-        # While workers are missing, one that is started is better than a place behind others.
-        if not self.queue and not alone and not self._slots.free:
-            for worker in self.workers.values():
-                if self._has_room(worker):
-                    return self._give(worker, request_id)
-        self.queue.add(request_id, alone=alone, group=self._group_of(request_id))
-        actions = self._grow()
-        if not actions and not self._saturated and not self._slots.free:
-            self._saturated = True
-            actions.append(Saturated())
-        return actions
+    def submitted(
+        self,
+        request_id: int,
+        *,
+        alone: bool,
+        session: str | None = None,
+        near: Hashable = None,
+        worker: str | None = None,
+    ) -> list[Action]:
+        """A request came in.
+
+        `alone` keeps others from waiting behind it in its worker's socket; `session` has it wait for the
+        worker that keeps that; `near` is a wish for the worker of the last that was near the same; `worker`
+        is the id of the one that is to run it.
+        """
+        if worker is not None:
+            return self._dealer.take_there(request_id, worker)
+        if session is not None:
+            return self._dealer.take_home(request_id, session)
+        return self._dealer.take_in(request_id, alone=alone, near=near)
+
+    def rested(self, request_id: int) -> None:
+        """A request fails and may be tried again later, with `submitted`, after `woken` said so.
+
+        Said before what it ends with (`answered`), so that a pool that closes does not end meanwhile.
+        """
+        self._resting.add(request_id)
+
+    def woken(self, request_id: int) -> bool:
+        """The time of a request that rested has come; whether it still did."""
+        there = request_id in self._resting
+        self._resting.discard(request_id)
+        return there
+
+    def settled(self, request_id: int) -> list[Action]:
+        """A request that rested is not tried again after all."""
+        return self._after_closing() if self.woken(request_id) else []
 
     def answered(self, worker_id: str, request_id: int, run_ns: int) -> Iterable[Action]:
         """A worker answered a request, after it ran for `run_ns` nanoseconds. Unknown pairs are ignored."""
         worker = self.workers.get(worker_id)
-        if worker is None or not worker.hands or worker.hands[0] != request_id:
+        if worker is None or not worker.hands:
             return _NOTHING
         hands = worker.hands
-        hands.popleft()
+        if hands[0] == request_id:
+            hands.popleft()
+        elif self._threads and request_id in hands:
+            hands.remove(request_id)
+        else:
+            return _NOTHING
         worker.alone = False
         worker.served += 1
         worker.mean_ns = run_ns if worker.served == 1 else worker.mean_ns * 0.75 + run_ns * 0.25
@@ -127,19 +146,19 @@ class PoolState:
             self._ending.pop(request_id, None)
         if worker.phase is not _SERVING:
             return self._retired(worker)
-        if self.queue:
+        if self._threads:
+            worker.given_up.discard(request_id)
+            self._dealer.leave_idle(worker)
+        elif hands:
             # Refill by halves: one long look at the queue instead of one for each tiny answer.
-            if len(hands) * 2 <= self._ahead:
-                return self._fill(worker)
+            if (self.queue or worker.pinned) and len(hands) * 2 <= self._ahead:
+                return self._dealer.fill(worker)
             return _NOTHING
-        if hands:
-            return _NOTHING
-        return self._rest(worker)
+        return self._next_for(worker)
 
     def cancelled(self, request_id: int, outcome: str) -> list[Action]:
         """Somebody wants a request ended as `outcome` (cancelled or timeout), wherever it is."""
-        if self.queue.drop(request_id):
-            self._drained()
+        if self.woken(request_id) or self._dealer.drop(request_id):
             return [Settle(request_id, outcome, None), *self._after_closing()]
         return self._found_out(request_id, outcome)
 
@@ -151,9 +170,32 @@ class PoolState:
         """Only what a worker has not claimed can be taken back, so what cannot is running or answered."""
         for worker in self.workers.values():
             if request_id in worker.hands:
+                if self._threads:
+                    return self._given_up(worker, request_id, outcome)
                 self._ending[request_id] = outcome
                 return [Reclaim(worker.worker_id, len(worker.hands))]
         return []
+
+    def _given_up(self, worker: Worker, request_id: int, outcome: str) -> list[Action]:
+        """A thread cannot be ended, only asked to end: its place stays taken until it does."""
+        ask = Interrupt(worker.worker_id, request_id)
+        if outcome == _INTERRUPTED:
+            return [ask]
+        if request_id in worker.given_up:
+            return []
+        worker.given_up.add(request_id)
+        return [ask, Settle(request_id, outcome, worker.worker_id), *self._after_closing()]
+
+    def overdue(self, worker_id: str) -> list[Action]:
+        """Threads that were asked to end had their time: a process that is full of them alone goes."""
+        worker = self.workers.get(worker_id)
+        if worker is None or worker.busy or not worker.hands or worker.phase in LEAVING:
+            return []
+        if worker.phase is _SERVING and not self._dealer.full(worker):
+            return []
+        worker.phase = Phase.KILLED
+        self._dealer.leave_idle(worker)
+        return [Kill(worker_id)]
 
     def reclaimed(self, worker_id: str, request_ids: list[int]) -> list[Action]:
         """What `Reclaim` brought back, in the order of sending."""
@@ -167,15 +209,15 @@ class PoolState:
             worker.hands.remove(request_id)
             outcome = self._ending.pop(request_id, None)
             if outcome is None or outcome == _INTERRUPTED:
-                self._put_back(worker, request_id)
+                actions.extend(self._dealer.put_back(worker, request_id))
             else:
                 actions.append(Settle(request_id, outcome, None))
         if self._ending:
             actions.extend(self._end_running(worker))
-        if worker.phase is _SERVING and not worker.hands and worker not in self._idle:
-            actions.extend(self._fill(worker) if self.queue else self._rest(worker))
+        if worker.phase is _SERVING and not worker.hands and worker not in self._dealer.idle:
+            actions.extend(self._next_for(worker))
         actions.extend(self._retired(worker))
-        actions.extend(self._feed_idle())
+        actions.extend(self._dealer.feed_idle())
         actions.extend(self._after_closing())
         return actions
 
@@ -201,12 +243,12 @@ class PoolState:
                 actions.append(Kill(worker.worker_id))
         return actions
 
-    def bounced(self, worker_id: str, request_id: int) -> None:
+    def bounced(self, worker_id: str, request_id: int) -> list[Action]:
         """A worker's socket had no room for a request after all: it goes back to the head of the queue."""
         worker = self.workers[worker_id]
         worker.hands.remove(request_id)
         worker.mean_ns = self._tiny_ns
-        self._put_back(worker, request_id)
+        return self._dealer.put_back(worker, request_id)
 
     def refused(self, worker_id: str, request_id: int) -> None:
         """A request cannot be sent to any worker and is done with; `resumed` gives its worker the next."""
@@ -215,9 +257,11 @@ class PoolState:
     def resumed(self, worker_id: str) -> list[Action]:
         """A worker whose last request was refused or bounced can be sent others."""
         worker = self.workers.get(worker_id)
-        if worker is None or worker.phase is not _SERVING or worker.hands or worker in self._idle:
-            return [*(self._retired(worker) if worker is not None else ()), *self._feed_idle()]
-        return [*(self._fill(worker) if self.queue else self._rest(worker)), *self._feed_idle()]
+        if worker is None:
+            return self._dealer.feed_idle()
+        if worker.phase is not _SERVING or self._dealer.full(worker) or worker in self._dealer.idle:
+            return [*self._retired(worker), *self._dealer.feed_idle()]
+        return [*self._next_for(worker), *self._dealer.feed_idle()]
 
     # What happened to workers
 
@@ -235,7 +279,7 @@ class PoolState:
 
     def _serving(self, worker: Worker) -> list[Action]:
         worker.phase = _SERVING
-        return list(self._fill(worker)) if self.queue else list(self._rest(worker))
+        return list(self._next_for(worker))
 
     def recycled(self, worker_id: str, reason: str) -> list[Action]:
         """A worker is to be replaced, for this reason; nothing where it is on its way out or in already."""
@@ -243,19 +287,20 @@ class PoolState:
         if worker is None or worker.phase is not _SERVING or worker.retiring or self.closing:
             return []
         worker.retiring = reason
-        return [self._start(worker.slot)]
+        return [self._dealer.start(worker.slot)]
 
     def _drain(self, worker: Worker) -> list[Action]:
         """A worker is given nothing more; what it has not begun goes elsewhere."""
         worker.phase = Phase.DRAINING
-        self._leave_idle(worker)
-        if len(worker.hands) > 1:
-            return [Reclaim(worker.worker_id, len(worker.hands))]
-        return list(self._retired(worker))
+        self._dealer.leave_idle(worker)
+        actions = self._dealer.lose(worker, "recycled")
+        if len(worker.hands) > 1 and not self._threads:
+            return [*actions, Reclaim(worker.worker_id, len(worker.hands))]
+        return [*actions, *self._retired(worker)]
 
     def _retired(self, worker: Worker) -> Iterable[Action]:
         """A worker that drains and has answered all makes room for its successor."""
-        if worker.phase is not Phase.DRAINING or worker.hands:
+        if worker.phase is not Phase.DRAINING or worker.busy:
             return _NOTHING
         worker.phase = Phase.STOPPING
         return [Stop(worker.worker_id), *self._promoted(worker)]
@@ -265,35 +310,53 @@ class PoolState:
         other = self._slots.beside(worker)
         return self._serving(other) if other is not None and other.phase is Phase.STANDBY else []
 
-    def died(self, worker_id: str, unclaimed: list[int], now: float, *, taint: bool = False) -> list[Action]:
+    def died(
+        self, worker_id: str, unclaimed: list[int], now: float, *, taint: bool = False, device: bool = False
+    ) -> list[Action]:
         """A worker is gone; `unclaimed` are the requests that it had been sent but never took.
 
-        Where it leaves a `taint`, its slot stays empty until `cleared`.
+        Where it leaves a `taint`, its slot stays empty until `cleared`; where that is on the `device`, too,
+        nobody who uses it is given anything until then.
         """
         worker = self._slots.end(worker_id, taint=taint)
         if worker is None:
             return []
-        self._leave_idle(worker)
-        actions: list[Action] = []
-        for request_id in reversed(worker.hands):
-            outcome = self._ending.pop(request_id, None)
-            if outcome is not None:
-                actions.append(Settle(request_id, outcome, worker_id))
-            elif request_id in unclaimed:
-                self._put_back(worker, request_id)
-            else:
-                actions.append(Settle(request_id, "crashed", worker_id))
+        self._dealer.leave_idle(worker)
+        if device:
+            self._dealer.shut(worker.slot)
+        actions = self._let_go(worker, unclaimed)
+        actions.extend(self._dealer.lose(worker, self._why_lost(worker)))
         if worker.phase not in LEAVING and self.broken is None:
             actions.extend(self._counted(worker, now))
         if self.broken is None:
             actions.extend(self._promoted(worker))
-            actions.extend(self._feed_idle())
+            actions.extend(self._dealer.feed_idle())
             if not self.closing:
                 actions.extend(self._replace(worker.slot))
             elif self.queue:
-                actions.extend(self._grow())
+                actions.extend(self._dealer.grow())
         actions.extend(self._after_closing())
         return actions
+
+    def _let_go(self, worker: Worker, unclaimed: list[int]) -> list[Action]:
+        """What becomes of the requests in the hands of a worker that died."""
+        actions: list[Action] = []
+        for request_id in reversed(worker.hands):
+            outcome = self._ending.pop(request_id, None)
+            if outcome is not None:
+                actions.append(Settle(request_id, outcome, worker.worker_id))
+            elif request_id in unclaimed and request_id not in worker.given_up:
+                actions.extend(self._dealer.put_back(worker, request_id))
+            else:
+                if request_id not in worker.given_up and self._revives(request_id):
+                    self._resting.add(request_id)
+                actions.append(Settle(request_id, "crashed", worker.worker_id))
+        return actions
+
+    def _why_lost(self, worker: Worker) -> str:
+        if worker.phase in LEAVING:
+            return "stopped"
+        return "recycled" if worker.retiring else "crashed"
 
     def _counted(self, worker: Worker, now: float) -> list[Action]:
         reason = self._intensity.died(now)
@@ -305,13 +368,14 @@ class PoolState:
 
     def _replace(self, slot: int) -> list[Action]:
         """A new worker for the slot of a dead one, at once: the next request should not wait for it."""
-        return [self._start(slot)] if self._slots.wants(slot) else []
+        return [self._dealer.start(slot)] if self._slots.wants(slot) else []
 
     def cleared(self, slot: int) -> list[Action]:
         """The taint of a slot is over: it gets a worker again."""
+        actions = self._dealer.reopen(slot)
         if not self._slots.clear(slot) or self.broken is not None:
-            return []
-        return self._grow() if self.closing else [self._start(slot)]
+            return actions
+        return [*actions, *(self._dealer.grow() if self.closing else [self._dealer.start(slot)])]
 
     def broke(self, reason: str) -> list[Action]:
         """The pool cannot go on: everything that waits or runs ends with `reason`."""
@@ -319,15 +383,23 @@ class PoolState:
             return []
         self.broken = reason
         actions: list[Action] = [Broken(reason)]
-        actions.extend(Settle(request_id, "broken", None) for request_id in self.queue)
-        self.queue.clear()
+        actions.extend(self._give_up_waiting("broken"))
+        actions.extend(self._kill_all("broken"))
+        self._ending.clear()
+        return [*actions, *self._after_closing()]
+
+    def _give_up_waiting(self, outcome: str) -> list[Action]:
+        resting, self._resting = self._resting, set()
+        return [*(Settle(each, outcome, None) for each in resting), *self._dealer.clear(outcome)]
+
+    def _kill_all(self, outcome: str) -> list[Action]:
+        actions: list[Action] = []
         for worker in self.workers.values():
-            actions.extend(Settle(request_id, "broken", worker.worker_id) for request_id in worker.hands)
+            actions.extend(Settle(request_id, outcome, worker.worker_id) for request_id in worker.hands)
             worker.hands.clear()
             worker.phase = Phase.KILLED
             actions.append(Kill(worker.worker_id))
-        self._idle.clear()
-        self._ending.clear()
+        self._dealer.idle.clear()
         return actions
 
     # What the owner wants
@@ -336,187 +408,71 @@ class PoolState:
         """The owner wants all workers now, and not at the first request."""
         actions: list[Action] = []
         while self._slots.free and not self.closing and self.broken is None:
-            actions.append(self._start(None))
+            actions.append(self._dealer.start(None))
         return actions
 
     def grown(self) -> list[Action]:
         """The pool may have one worker more, and gets it."""
         self.max_workers += 1
         self._slots.add()
-        return [self._start(None)]
+        return self.started() if self.workers else []
+
+    def shrunk(self) -> list[Action]:
+        """The pool may have one worker less: who has least to lose and to do goes, once it is done."""
+        self.max_workers -= 1
+        if self._slots.remove_empty():
+            return []
+        actions: list[Action] = []
+        for worker in self._slots.condemn():
+            if worker.phase is _SERVING:
+                worker.retiring = worker.retiring or "manual"
+                actions.extend(self._drain(worker))
+            elif worker.phase in {Phase.STARTING, Phase.STANDBY}:
+                actions.extend(self._dealer.lose(worker, "recycled"))
+                actions.append(self._dismiss(worker))
+        return actions
+
+    def _dismiss(self, worker: Worker) -> Action:
+        """End a worker that runs nothing; one that is only starting cannot be asked."""
+        starting = worker.phase is Phase.STARTING
+        worker.phase = Phase.KILLED if starting else Phase.STOPPING
+        return Kill(worker.worker_id) if starting else Stop(worker.worker_id)
+
+    def ended(self, session: str) -> None:
+        """A session is over, and its worker has forgotten it."""
+        self._dealer.unbind(session)
 
     def closed(self, *, cancel_futures: bool) -> list[Action]:
         """No request comes in any more; the queued ones are cancelled or still served."""
         self.closing = True
         actions: list[Action] = []
         if cancel_futures:
-            actions.extend(Settle(request_id, "cancelled", None) for request_id in self.queue)
-            self.queue.clear()
+            actions.extend(self._give_up_waiting("cancelled"))
         actions.extend(self._after_closing())
         return actions
 
     def aborted(self) -> list[Action]:
         """Everything ends now: all requests cancelled, all workers killed."""
         actions = self.closed(cancel_futures=True)
-        for worker in self.workers.values():
-            actions.extend(Settle(request_id, "cancelled", worker.worker_id) for request_id in worker.hands)
-            worker.hands.clear()
-            worker.phase = Phase.KILLED
-            actions.append(Kill(worker.worker_id))
-        self._idle.clear()
-        return actions
+        return [*actions, *self._kill_all("cancelled")]
 
     # The decisions behind
 
-    def _put_back(self, worker: Worker, request_id: int) -> None:
-        self.queue.put_back(request_id, alone=worker.alone, group=self._group_of(request_id))
-
-    def _has_room(self, worker: Worker) -> bool:
-        return (
-            worker.phase is _SERVING
-            and not worker.alone
-            and worker.mean_ns < self._tiny_ns
-            and len(worker.hands) < self._ahead
-        )
-
-    def _give(self, worker: Worker, request_id: int) -> list[Action]:
-        """Send a request to a worker; with the last that it may have in its life its successor starts."""
-        worker.hands.append(request_id)
-        actions: list[Action] = [Send(worker.worker_id, request_id)]
-        if self._most is not None and worker.served + len(worker.hands) >= self._most:
-            actions.extend(self.recycled(worker.worker_id, "max_requests"))
-            worker.phase = Phase.DRAINING
-        return actions
-
-    def _fill(self, worker: Worker) -> list[Action]:
-        actions: list[Action] = []
-        queue, hands = self.queue, worker.hands
-        while queue and (not hands or self._has_room(worker)):
-            request_id, alone = queue.take()
-            if alone and hands:
-                queue.put_back(request_id, alone=True, group=self._group_of(request_id))
-                break
-            worker.alone = alone
-            actions.extend(self._give(worker, request_id))
-            if alone or worker.phase is not _SERVING:
-                break
-        self._drained()
-        return actions
-
-    def _feed_idle(self) -> list[Action]:
-        actions: list[Action] = []
-        while self.queue and self._idle:
-            actions.extend(self._fill(self._idle.pop()))
-        return actions
-
-    def _rest(self, worker: Worker) -> Iterable[Action]:
-        """A worker has nothing left and nothing waits: it helps another, or stops, or is idle."""
-        self._idle.append(worker)
-        for other in self.workers.values():
-            if len(other.hands) > 1:
-                return (Reclaim(other.worker_id, len(other.hands) // 2),)
-        return self._after_closing() if self.closing else _NOTHING
-
-    def _grow(self) -> list[Action]:
-        if not self._slots.free:
-            return []
-        return [self._start(None)] if len(self.queue) > self._starting() else []
-
-    def _starting(self) -> int:
-        """How many workers will serve soon that take over from nobody."""
-        return sum(
-            worker.phase is Phase.STARTING and self._slots.beside(worker) is None
-            for worker in self.workers.values()
-        )
-
-    def _start(self, slot: int | None) -> Start:
-        worker = self._slots.begin(slot)
-        return Start(worker.worker_id, worker.slot, worker.life)
+    def _next_for(self, worker: Worker) -> Iterable[Action]:
+        return self._dealer.next_for(worker) or (self._after_closing() if self.closing else _NOTHING)
 
     def _after_closing(self) -> list[Action]:
         """Stop each worker that has nothing to do, once the pool is closing and nothing waits."""
-        if not self.closing or self.queue:
+        if self.broken is not None:
+            return [] if self.workers else [Finished()]
+        if not self.closing or self._resting or self.census.queued():
             return []
         actions: list[Action] = []
         for worker in self.workers.values():
-            if not worker.hands and worker.phase not in LEAVING:
-                self._leave_idle(worker)
-                # One that is only starting cannot be asked.
-                starting = worker.phase is Phase.STARTING
-                worker.phase = Phase.KILLED if starting else Phase.STOPPING
-                actions.append(Kill(worker.worker_id) if starting else Stop(worker.worker_id))
+            if not worker.busy and worker.phase not in LEAVING:
+                self._dealer.leave_idle(worker)
+                actions.extend(self._dealer.lose(worker, "stopped"))
+                actions.append(self._dismiss(worker))
         if not self.workers:
             actions.append(Finished())
         return actions
-
-    def _leave_idle(self, worker: Worker) -> None:
-        if worker in self._idle:
-            self._idle.remove(worker)
-
-    def _drained(self) -> None:
-        if self._saturated and not self.queue:
-            self._saturated = False
-
-    # What may be asked
-
-    def supplied(self) -> bool:
-        """Whether every worker has more in its socket than the request that it runs.
-
-        Example:
-            >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).supplied()
-            True
-        """
-        return all(len(worker.hands) > 1 for worker in self.workers.values() if worker.phase is _SERVING)
-
-    def waiting(self) -> int:
-        """How many requests wait, in the queue or in a socket behind the one that runs.
-
-        Those do not count for which a worker starts, or could.
-
-        Example:
-            >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).waiting()
-            0
-        """
-        behind = sum(len(worker.hands) - 1 for worker in self.workers.values() if worker.hands)
-        return max(0, len(self.queue) + behind - self._slots.vacant - self._starting())
-
-    def has_room(self, limit: int) -> bool:
-        """Whether one request more can come in where `limit` may wait.
-
-        Example:
-            >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_room(1)
-            True
-        """
-        return bool(self._idle) or self.waiting() < limit
-
-    def has_successor(self, worker_id: str) -> bool:
-        """Whether another worker was started to take over from this one, and is there.
-
-        Example:
-            >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).has_successor("p-0")
-            False
-        """
-        worker = self.workers.get(worker_id)
-        return worker is not None and self._slots.beside(worker) is not None
-
-    def counts(self) -> dict[str, int]:
-        """How many workers start, are busy and idle, and how many requests wait.
-
-        Example:
-            >>> from snakepit_nb.pool.restart import Intensity
-            >>> PoolState("p", 1, ahead=1, tiny_ns=0, intensity=Intensity(5, 30.0)).counts()
-            {'workers': 0, 'starting': 0, 'busy': 0, 'idle': 0, 'queued': 0}
-        """
-        phases = [worker.phase for worker in self.workers.values()]
-        busy = sum(bool(worker.hands) for worker in self.workers.values())
-        return {
-            "workers": self._slots.taken,
-            "starting": phases.count(Phase.STARTING),
-            "busy": busy,
-            "idle": len(self._idle),
-            "queued": len(self.queue),
-        }

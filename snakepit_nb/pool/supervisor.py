@@ -2,14 +2,10 @@
 
 *Rule:* state changes under the lock, futures are settled outside of it, and callbacks of users run in the
 reactor's thread alone, so that no lock of theirs can meet one of ours.
-
-*Rule:* whoever holds a worker's `attending` lock is the only one who reads its channel: the reactor's thread,
-or a caller that waits for an answer and fetches it itself, which saves a change of thread on the way back.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -19,12 +15,17 @@ from snakepit_nb import events, options, telemetry
 from snakepit_nb.errors.types import PoolBroken, PoolClosed, PoolError
 from snakepit_nb.pool import actions, loans, state
 from snakepit_nb.pool.admission import Admission
+from snakepit_nb.pool.attendance import Attendance
+from snakepit_nb.pool.breaker import Breaker
+from snakepit_nb.pool.dealing import Manner
+from snakepit_nb.pool.dispatch import NUDGE, Dispatch
 from snakepit_nb.pool.interrupts import Uninterrupted
 from snakepit_nb.pool.lifecycle import Lifecycle
 from snakepit_nb.pool.reactor import Reactor
 from snakepit_nb.pool.reception import Reception
 from snakepit_nb.pool.restart import Intensity
-from snakepit_nb.wire import codec, messages
+from snakepit_nb.pool.retry import Repeats
+from snakepit_nb.pool.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
     from snakepit_nb.pool.recycle import Policy
     from snakepit_nb.pool.request import Request
 
-_NUDGE: Final = codec.encode(messages.Nudge())
+_SOON_NS: Final = 5_000_000
 _MANY: Final = 256
 _NAP: Final = 0.0005
 _LONG_NAP: Final = 0.001
 _FEW: Final = 64
-_MOMENT: Final = 0.0002
 
 
 class Supervisor:
@@ -58,19 +58,25 @@ class Supervisor:
         sink: Callable[[], OutputSink],
         policy: Policy,
         bounds: Bounds,
+        threads: int = 0,
+        gpu: int | None = None,
     ) -> None:
         chosen = options.current()
         self.name = name
+        self.threads = threads
+        self.gpu = gpu
+        self.profile = "thread" if threads else "process"
         self.lock = threading.RLock()
         self.store = loans.kernel_store()
         self.state = state.PoolState(
             name,
             max_workers,
-            ahead=chosen.ahead,
-            tiny_ns=chosen.ahead_below_us * 1000,
-            intensity=Intensity(chosen.deaths, chosen.deaths_within),
-            max_requests=policy.max_requests,
+            Manner(chosen.ahead, chosen.ahead_below_us * 1000, threads, policy.max_requests),
+            Intensity(chosen.deaths, chosen.deaths_within),
             group_of=lambda number: self.requests[number].group,
+            session_of=lambda number: self.requests[number].session,
+            target_of=lambda number: self.requests[number].worker,
+            revives=lambda number: Repeats.revives(self.requests.get(number)),
         )
         self.requests: dict[int, Request] = {}
         self.workers: dict[str, WorkerProcess] = {}
@@ -80,25 +86,33 @@ class Supervisor:
         self.stop_reason = "shutdown"
         self.options = chosen
         self.reception = Reception(self)
+        self._dispatch = Dispatch(self, self.reception)
         self.lifecycle = Lifecycle(self, self.reception, preload, policy)
         self.reactor = Reactor(name, between=self._pace, after=self.flush, fault=self._collapse)
         self.admission = Admission(self, bounds)
+        self.sessions = Sessions(self)
+        self.repeats = Repeats(self)
+        self.breaker = Breaker(self, chosen.breaker, chosen.breaker_reset)
         self.limited = bounds.max_queue is not None
         self._bounds = bounds
+        attendance = Attendance(self, self.reception)
+        self.attend = attendance.attend
+        self.check_may_wait = attendance.check_may_wait
         self.later = self.reactor.later
         self.at = self.reactor.at
-        self._spin_ns = 0 if (os.cpu_count() or 1) == 1 else chosen.spin_us * 1000
         self._outbox: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._foreign = False
         self._queued = 0
         self._doers: dict[type, Callable[[Any], object]] = {
-            actions.Send: self._send,
+            actions.Send: self._dispatch.send,
             actions.Settle: self._settle,
-            actions.Reclaim: self._reclaim,
+            actions.Reclaim: self._dispatch.reclaim,
             actions.Start: self.lifecycle.start,
             actions.Kill: lambda action: self.lifecycle.kill(action.worker_id),
             actions.Stop: lambda action: self.lifecycle.stop(action.worker_id),
-            actions.Interrupt: lambda action: self.lifecycle.interrupt(action.worker_id),
+            actions.Interrupt: self.lifecycle.interrupt,
+            actions.Opened: self.sessions.opened,
+            actions.Lost: self.sessions.lost,
             actions.Saturated: self._tell_saturated,
             actions.Finished: lambda _: self.later(self._finish),
             actions.Broken: lambda _: self.changed(),
@@ -114,6 +128,8 @@ class Supervisor:
             PoolBroken: too many of its workers died.
             PoolSaturated: its queue is full.
             CheckoutTimeout: its queue was full for all the time that the request had.
+            CircuitOpen: its workers died one after the other, and it takes nothing for a while.
+            SessionLost: the session of the request is gone; said once.
         """
         bell: Bell | None = None
         while True:
@@ -134,6 +150,9 @@ class Supervisor:
                 self.admission.wait(bell, request, guard)
 
     def _take_in(self, request: Request) -> None:
+        self.breaker.check()
+        if request.session is not None:
+            self.sessions.use(request.session)
         number = request.number
         self.requests[number] = request
         self.tell(
@@ -147,7 +166,15 @@ class Supervisor:
                 lambda: self._end(number, "timeout"),
                 lambda: number in self.requests,
             )
-        self.act(self.state.submitted(number, alone=request.alone))
+        self.enter(request)
+
+    def enter(self, request: Request) -> None:
+        """Have a request dealt out, for the first time or again; the lock is held."""
+        decided = self.state.submitted(
+            request.number, alone=request.alone, session=request.session, near=request.near,
+            worker=request.worker,
+        )  # fmt: skip
+        self.act(decided)
 
     def check_open(self) -> None:
         """Refuse new work where the pool takes none.
@@ -174,59 +201,20 @@ class Supervisor:
                 self.act(self.state.started())
             self.flush()
 
-    def attend(self, future: PoolFuture[Any], timeout: float | None) -> None:
-        """Fetch answers of the future's worker in this thread until it is done; at most `timeout` seconds."""
-        request = self.requests.get(future.request_id)
-        if request is None:
-            return
-        if self.reactor.here:
-            # The start and the death of workers wait for this very thread.
-            text = "a done-callback or a handler cannot wait for a result of its pool: submit what comes next"
-            raise PoolError(text, pool=self.name)
-        worker = self.workers.get(request.worker_id)
-        if worker is None or self.state.queue:
-            # With many on their way, one thread that takes in all is quicker than two that take turns.
-            return
-        until = None if timeout is None else time.monotonic() + timeout
-        with Uninterrupted() as guard:
-            # The reactor's thread has it for a moment now and then, another caller for as long as they wait.
-            if not worker.attending.acquire(timeout=_MOMENT):
+    def say(self, number: int, packet: bytes) -> None:
+        """Say something to the worker that runs a request; nothing where none does any more."""
+        with self.lock:
+            request = self.requests.get(number)
+            worker = self.workers.get(request.worker_id) if request is not None else None
+            if worker is None or worker.ended is not None:
                 return
             try:
-                self.reactor.borrow(worker.channel_fd)
-                worker_id, channel = worker.worker_id, worker.channel
-                while (
-                    not (future.done() or guard.seen)
-                    and worker.ended is None
-                    and request.worker_id == worker_id
-                ):
-                    found = channel.spin(self._spin_ns) or self._sleep(worker, until, guard)
-                    if found is None:
-                        break
-                    self.reception.take(worker, found)
-            except Exception as error:  # noqa: BLE001 - the worker's fault, not the caller's
-                self.reception.gave_up(worker, error)
-            finally:
-                worker.attending.release()
-                self.reactor.give_back(worker.channel_fd)
-
-    @staticmethod
-    def _sleep(
-        worker: WorkerProcess, until: float | None, guard: Uninterrupted
-    ) -> list[messages.Message] | None:
-        """Sleep until a worker says something; None where time is up, or an interrupt came just before."""
-        left = None if until is None else until - time.monotonic()
-        if left is not None and left <= 0:
-            return None
-        guard.waiting = True
-        try:
-            # One that came before this line did not raise, one that comes after does.
-            if guard.seen:
-                return None
-            worker.channel.wait(left)
-        finally:
-            guard.waiting = False
-        return worker.channel.receive() or []
+                sent = worker.channel.send(packet)
+            except OSError:
+                return  # it is gone, and is buried soon
+        if not sent:
+            soon = time.monotonic_ns() + _SOON_NS
+            self.at(soon, lambda: self.say(number, packet), lambda: number in self.requests)
 
     def cancel(self, future: PoolFuture[Any]) -> bool:
         """End a request, queued or running; whether it is cancelled now."""
@@ -263,6 +251,35 @@ class Supervisor:
             raise PoolError(text, pool=self.name)
         with Uninterrupted():
             self.lifecycle.recycle(there if worker_id is None else [worker_id], "manual")
+
+    def scale(self, workers: int) -> None:
+        """Have more workers, or fewer: those that go answer first what they have.
+
+        Raises:
+            PoolClosed, PoolBroken: the pool has no workers any more.
+        """
+        with Uninterrupted():
+            with self.lock:
+                self.check_open()
+                before = self.state.max_workers
+                self.admission.grown = 0
+                while self.state.max_workers < workers:
+                    self.act(self.state.grown())
+                while self.state.max_workers > workers:
+                    self.act(self.state.shrunk())
+                if workers != before:
+                    facts: dict[str, object] = {"pool": self.name, "workers": workers, "previous": before}
+                    self.tell(events.POOL_RESIZED, {}, facts)
+                self.changed()
+            self.flush()
+
+    def end_session(self, name: str) -> None:
+        """Have a session's worker forget it."""
+        with Uninterrupted():
+            with self.lock:
+                if not self.state.closing and self.state.broken is None:
+                    self.sessions.close(name)
+            self.flush()
 
     def close(self, *, cancel_futures: bool) -> None:
         """Take no more requests; end the workers once the last one is answered."""
@@ -337,105 +354,31 @@ class Supervisor:
                 return
             call(*arguments)
 
-    def _send(self, action: actions.Send) -> None:
-        worker_id, number = action
-        worker = self.workers[worker_id]
-        request = self.requests[number]
-        function, arguments = request.function, request.arguments
-        packet = codec.encode_call(number, function.key, arguments.data, arguments.buffers)
-        if function.key not in worker.known:
-            packet = codec.encode(messages.Define(function.key, function.data, b"")) + packet
-        returns = self.store.take_returns(worker.peer)
-        if returns:
-            packet = codec.encode(messages.Release(codec.pack_leases(returns))) + packet
-        sent = self._write(worker, request, packet)
-        if not sent:
-            for lease in returns:
-                self.store.give_back(worker.peer, lease)
-            if sent is False:
-                self.state.bounced(worker_id, number)
-            self.later(lambda: self._resume(worker_id))
-            return
-        now = time.monotonic_ns()
-        request.sent_ns = now
-        request.worker_id = worker_id
-        if arguments.leases:
-            self.store.hand(arguments.leases, worker.peer)
-        self.tell(
-            events.REQUEST_DISPATCHED,
-            {"queue_us": (now - request.submitted_ns) // 1000},
-            {"pool": self.name, "worker_id": worker_id, "command": request.command, "request_id": number},
-        )
-
-    def _write(self, worker: WorkerProcess, request: Request, packet: bytes) -> bool | None:
-        """Write to a worker: whether it has the packet now, or None where the request itself is over."""
-        try:
-            for arena in request.arguments.arenas:
-                worker.introduce(self.store, arena)
-            return worker.channel.send(packet)
-        except BlockingIOError:
-            return False
-        except OSError:
-            # It closed its descriptors: what it is sent never arrives, and nor would its answers.
-            worker.kill()
-            return False
-        except Exception as error:  # noqa: BLE001 - there is no room in the arena, say
-            del self.requests[request.number]
-            self.store.release(request.arguments.leases)
-            self._outbox.append((self.reception.settle, (request, None, error, "error", worker.worker_id, 0)))
-            self.state.refused(worker.worker_id, request.number)
-            return None
-
-    def _resume(self, worker_id: str) -> None:
-        with self.lock:
-            self.act(self.state.resumed(worker_id))
-
     def _settle(self, action: actions.Settle) -> None:
-        request = self.requests.pop(action.request_id, None)
+        request = self.requests.get(action.request_id)
         if request is None:
             return
+        error = self.reception.error_of(request, action)
+        if action.outcome == "crashed":
+            self.breaker.failed()
+            if self.repeats.again(request, error, "crashed"):
+                return
+            self.act(self.state.settled(request.number))
+        else:
+            self.breaker.let_go()
+        self.repeats.over(request)
+        del self.requests[action.request_id]
         if not action.worker_id:
             self.store.release(request.arguments.leases)
-        error = self.reception.error_of(request, action)
-        worker_id = action.worker_id or request.worker_id
+        worker_id = action.worker_id or request.worker_id or request.failed_at
         run_ns = time.monotonic_ns() - request.sent_ns if request.sent_ns else 0
-        self._outbox.append(
-            (self.reception.settle, (request, None, error, action.outcome, worker_id, run_ns))
-        )
+        self.soon(self.reception.settle, request, None, error, action.outcome, worker_id, run_ns)
         worker = self.workers.get(worker_id)
         if worker is not None:
-            worker.nudge(_NUDGE)
-
-    def _reclaim(self, action: actions.Reclaim) -> None:
-        worker_id, most = action
-        worker = self.workers.get(worker_id)
-        if worker is None:
-            return
-        taken: list[int] = []
-        while len(taken) < most:
-            packet = worker.unclaimed()
-            if packet is None:
-                break
-            for message in worker.channel.own(packet):
-                match message:
-                    case messages.Call(request_id=number):
-                        taken.append(number)
-                        request = self.requests.get(number)
-                        if request is not None:
-                            request.worker_id = ""
-                            request.sent_ns = 0
-                    case messages.Release(leases):
-                        for lease in codec.unpack_leases(leases):
-                            self.store.give_back(worker.peer, lease)
-                    case _:
-                        pass
-        if taken:
-            # Whoever waits at this worker for one of them waits at the wrong place now.
-            worker.nudge(_NUDGE)
-        self.act(self.state.reclaimed(worker_id, taken))
+            worker.nudge(NUDGE)
 
     def _tell_saturated(self, _: actions.Saturated) -> None:
-        counts = self.state.counts()
+        counts = self.state.census.counts()
         size = counts["queued"]
         self.tell(
             events.POOL_SATURATED,
@@ -471,12 +414,12 @@ class Supervisor:
         self.tell(
             events.POOL_STARTED,
             {},
-            {"pool": self.name, "workers": self.state.max_workers, "profile": "process"},
+            {"pool": self.name, "workers": self.state.max_workers, "profile": self.profile},
         )
 
     def _pace(self) -> None:
         queued = len(self.state.queue)
-        if queued > _MANY and self.state.supplied():
+        if queued > _MANY and self.state.census.supplied():
             if queued > self._queued:
                 # Somebody submits as fast as they can: two threads that take turns at every step would be
                 # slower than one after the other.
@@ -494,9 +437,10 @@ class Supervisor:
             for worker in self.workers.values():
                 self.reception.forget(worker)
                 worker.kill()
-                worker.close()
+                self.lifecycle.part_with(worker)
             self.workers.clear()
             self.state.workers.clear()
+            self.later(self._finish)
         self.flush()
 
     def _finish(self) -> None:

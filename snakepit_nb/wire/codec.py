@@ -56,6 +56,11 @@ _KINDS: Final[tuple[tuple[int, type, str], ...]] = (
     (13, messages.Broken, "b"),
     (14, messages.Introduce, "nt"),
     (15, messages.Dismiss, "t"),
+    (16, messages.Item, "nbb"),
+    (17, messages.Stream, "nn"),
+    (18, messages.More, "nn"),
+    (19, messages.Enough, "n"),
+    (20, messages.Interrupt, "n"),
 )
 _BY_TAG: Final = {tag: _Layout(tag, kind, fields) for tag, kind, fields in _KINDS}
 _BY_KIND: Final = {layout.build: layout for layout in _BY_TAG.values()}

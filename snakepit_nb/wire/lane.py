@@ -1,7 +1,7 @@
 """The lane beside a channel on which descriptors of arenas travel, and the news that one is gone.
 
 *Rule:* a descriptor is sent before the first packet that names its arena, and never taken out of the lane: so
-a reader that meets an unknown arena finds it by emptying its lane.
+a reader that meets an unknown arena finds it by emptying its lane, and of several each waits for the others.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import contextlib
 import os
 import select
 import socket
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from snakepit_nb.errors.types import ProtocolError
+from snakepit_nb.errors.types import ArrayError, ProtocolError
 from snakepit_nb.wire import codec
 from snakepit_nb.wire.messages import Dismiss, Introduce
 
 if TYPE_CHECKING:
     from snakepit_nb.arrays.store import Store
+    from snakepit_nb.wire.messages import Message
 
 _ROOM: Final = 4096
 
@@ -43,7 +45,7 @@ class DescriptorLane:
         >>> ours.close(); theirs.close(); store.close(); arena.close()
     """
 
-    __slots__ = ("_owed", "_told", "sock")
+    __slots__ = ("_owed", "_reading", "_told", "_writing", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         # `socket.send_fds` and `recv_fds` take flags and drop them: the socket itself must not block.
@@ -51,6 +53,8 @@ class DescriptorLane:
         self.sock = sock
         self._told: set[str] = set()
         self._owed: deque[Dismiss] = deque()
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
 
     def knows(self, arena: str) -> bool:
         """Whether the peer was told of this arena.
@@ -82,8 +86,9 @@ class DescriptorLane:
         packet = codec.encode(Introduce(nbytes, arena))
         while True:
             try:
-                self._pay()
-                socket.send_fds(self.sock, [packet], [fd])
+                with self._writing:
+                    self._pay()
+                    socket.send_fds(self.sock, [packet], [fd])
             except BlockingIOError:
                 if not wait:
                     raise
@@ -110,7 +115,7 @@ class DescriptorLane:
             OSError: the peer is gone.
         """
         self._owed.append(Dismiss(arena))
-        with contextlib.suppress(BlockingIOError):
+        with self._writing, contextlib.suppress(BlockingIOError):
             self._pay()
 
     def _pay(self) -> None:
@@ -123,31 +128,56 @@ class DescriptorLane:
 
         Raises:
             ProtocolError: something else than an arena came along it.
-            ArrayError: a descriptor holds less than it is said to.
+            ArrayError: a descriptor holds less than it is said to; or this process has none left for it, and
+                it waits until there is one.
         """
-        while True:
-            try:
-                packet, fds, _, _ = socket.recv_fds(self.sock, _ROOM, 1)
-            except BlockingIOError:
-                return
-            if not packet:
-                return
-            try:
-                found = codec.decode(packet)
-            except ProtocolError:
-                found = []
-            match found:
-                case [Introduce(nbytes, arena)] if len(fds) == 1:
+        with self._reading:
+            while self._take_in(store):
+                pass
+
+    def _take_in(self, store: Store) -> bool:
+        try:
+            # What there is no descriptor for would be lost by being received.
+            if isinstance(_message(self.sock.recv(_ROOM, socket.MSG_PEEK)), Introduce):
+                self._ask_for_a_descriptor()
+            packet, fds, _, _ = socket.recv_fds(self.sock, _ROOM, 1)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            # The peer died with something unread. This is said once, and what it sent itself is still there.
+            return True
+        if packet:
+            match _message(packet):
+                case Introduce(nbytes, arena) if len(fds) == 1:
                     os.set_inheritable(fds[0], False)  # noqa: FBT003 - as above
                     store.attach(arena, fds[0], nbytes)
-                case [Dismiss(arena)] if not fds:
+                case Dismiss(arena) if not fds:
                     store.detach(arena)
-                case _:
+                case found:
                     for fd in fds:
                         os.close(fd)
                     message = f"a lane for descriptors carried {found or packet[:40]!r} with {len(fds)}"
                     raise ProtocolError(message)
+        return bool(packet)
+
+    def _ask_for_a_descriptor(self) -> None:
+        try:
+            os.close(os.dup(self.sock.fileno()))
+        except OSError as error:
+            text = (
+                f"no descriptor is left here for memory that was handed over ({error.strerror}): close files"
+            )
+            raise ArrayError(text) from error
 
     def close(self) -> None:
         """Close this end. Idempotent."""
         self.sock.close()
+
+
+def _message(packet: bytes) -> Message | None:
+    """The one message of a packet; None where it is something else."""
+    try:
+        found = codec.decode(packet) if packet else []
+    except ProtocolError:
+        return None
+    return found[0] if len(found) == 1 else None

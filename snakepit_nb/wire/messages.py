@@ -33,6 +33,32 @@ class Call(NamedTuple):
     buffers: bytes
 
 
+class Stream(NamedTuple):
+    """Kernel to worker, before a `Call`: send what it yields one by one, and at most `credit` unasked."""
+
+    request_id: int
+    credit: int
+
+
+class More(NamedTuple):
+    """Kernel to worker: so many values more of this stream may come."""
+
+    request_id: int
+    credit: int
+
+
+class Enough(NamedTuple):
+    """Kernel to worker: no value of this stream is wanted any more; close what yields them."""
+
+    request_id: int
+
+
+class Interrupt(NamedTuple):
+    """Kernel to worker, where calls run in threads: raise KeyboardInterrupt in this one, if it runs."""
+
+    request_id: int
+
+
 class Release(NamedTuple):
     """Either way: these leases (unsigned 64-bit numbers, packed) of yours are no longer used here."""
 
@@ -75,6 +101,14 @@ class Value(NamedTuple):
     request_id: int
     started_ns: int
     ended_ns: int
+    value: bytes
+    buffers: bytes
+
+
+class Item(NamedTuple):
+    """Worker to kernel: one value of a stream."""
+
+    request_id: int
     value: bytes
     buffers: bytes
 
@@ -132,6 +166,10 @@ class Broken(NamedTuple):
 Message = (
     Define
     | Call
+    | Stream
+    | More
+    | Enough
+    | Interrupt
     | Release
     | Introduce
     | Dismiss
@@ -139,6 +177,7 @@ Message = (
     | Nudge
     | Hello
     | Value
+    | Item
     | Error
     | Output
     | Display
@@ -166,6 +205,7 @@ class Phase(Enum):
 
 _ANSWERS: Final[dict[type, Phase]] = {
     Value: Phase.SERVING,
+    Item: Phase.SERVING,
     Error: Phase.SERVING,
     Output: Phase.SERVING,
     Display: Phase.SERVING,
@@ -185,6 +225,10 @@ WHAT_MAY_FOLLOW: Final[Mapping[tuple[Side, Phase], Mapping[type, Phase]]] = {
     (Side.KERNEL, Phase.SERVING): {
         Define: Phase.SERVING,
         Call: Phase.SERVING,
+        Stream: Phase.SERVING,
+        More: Phase.SERVING,
+        Enough: Phase.SERVING,
+        Interrupt: Phase.SERVING,
         Release: Phase.SERVING,
         Spill: Phase.SERVING,
         Stop: Phase.STOPPING,

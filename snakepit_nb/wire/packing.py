@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 import numpy as np
 
 from snakepit_nb.arrays import doors, dtypes
+from snakepit_nb.arrays.account import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,29 +85,45 @@ class Session:
         self.places: dict[tuple[int, int], tuple[object, Item | None]] = {}
         self.mode: Mode | None = None
         self.notes: dict[str, object] = {}
+        self._out = io.BytesIO()
 
     def dump(self, obj: object) -> bytes:
         """Pickle by the names of things."""
-        out = io.BytesIO()
-        pickler = pickle.Pickler(out, 5, buffer_callback=self.buffer)
+        pickler = pickle.Pickler(self._out, 5, buffer_callback=self.buffer)
         pickler.dispatch_table = _Table(self)  # type: ignore[assignment]
         pickler.dump(obj)
-        return out.getvalue()
+        return self._dumped()
 
     def dump_by_value(self, obj: object) -> bytes:
         """Pickle with cloudpickle, from the start."""
         self.items.clear()
         self.stand_ins.clear()
-        out = io.BytesIO()
-        _by_value_pickler()(out, self).dump(obj)
-        return out.getvalue()
+        self._out = io.BytesIO()
+        if self.shipment.account is not None:
+            self.shipment.account.restart()
+        _by_value_pickler()(self._out, self).dump(obj)
+        return self._dumped()
+
+    def _dumped(self) -> bytes:
+        account = self.shipment.account
+        if account is not None:
+            account.end(self._out.tell())
+        return self._out.getvalue()
+
+    # Names
+
+    def reduce_name(self, name: Name) -> Reduced:
+        """What is pickled in the place of a name: the same as a plain string. Its value comes next."""
+        account = self.shipment.account = name.account
+        account.begin(name, self._out.tell())
+        return str, (str(name),)
 
     # Arrays
 
     def reduce(self, array: np.ndarray) -> Reduced:
         """What is pickled in the place of an array."""
         if array.nbytes < self.inline_bytes and array.base is None:
-            return _in_band(array)
+            return self._writable_or_not(array, _in_band(array))
         known = self.taken.get(id(array))
         item = self.shipment.add(array) if known is None else known[1]
         if known is None:
@@ -117,8 +134,13 @@ class Session:
             for each in arguments if isinstance(arguments, tuple) else ():
                 if type(each) is pickle.PickleBuffer:
                     self.stand_ins[id(each)] = (each, None)  # it goes in band
-            return reduced
+            return self._writable_or_not(array, reduced)
         return take, (self._stand_in(item),)
+
+    def _writable_or_not(self, array: np.ndarray, reduced: Reduced) -> Reduced:
+        if self.shipment.mode_of(array) != "readonly":
+            return reduced
+        return read_only, tuple(reduced)
 
     def take_in(self, arrays: Sequence[np.ndarray]) -> bool:
         """Take these in, and no others; whether all of them are lent. If not, `dump` goes on with them."""
@@ -143,7 +165,9 @@ class Session:
 
     def enter(self, door: Door, obj: object) -> Reduced:
         """What is pickled in the place of an object that there is a door for."""
-        before, self.mode = self.mode, self.shipment.mode_of(obj)
+        before, mode = self.mode, self.shipment.mode_of(obj)
+        # Torch, and whoever else does not ask, would write to a read-only mapping all the same, and die.
+        self.mode = "copy_on_write" if mode == "readonly" else mode
         try:
             return door(obj, self)
         finally:
@@ -157,6 +181,7 @@ class Session:
         dtype: str | None = None,
         shape: tuple[int, ...] | None = None,
         cached_by: object | None = None,
+        owned_by: object | None = None,
         moved: bool = False,
     ) -> object:
         """See `doors.Lender`."""
@@ -164,8 +189,9 @@ class Session:
         known = self.places.get(place)
         if known is None:
             item = self.shipment.add(
-                data, kind=kind, mode=self.mode, dtype=dtype, shape=shape, cached_by=cached_by, moved=moved
-            )
+                data, kind=kind, mode=self.mode, dtype=dtype, shape=shape, cached_by=cached_by,
+                owned_by=owned_by, moved=moved,
+            )  # fmt: skip
             self.places[place] = (data, item)
         else:
             item = known[1]
@@ -183,6 +209,11 @@ class Session:
     def moves(self) -> bool:
         """See `doors.Lender`."""
         return self.shipment.moves
+
+    @property
+    def trusts(self) -> bool:
+        """See `doors.Lender`."""
+        return self.shipment.trusts
 
     def room(self, nbytes: int) -> np.ndarray | None:
         """See `doors.Lender`."""
@@ -210,7 +241,7 @@ class Session:
         place = (_address(view), view.nbytes)
         known = self.places.get(place)
         if known is None:
-            known = self.places[place] = (view, self.shipment.add(view, kind="arrow"))
+            known = self.places[place] = (view, self.shipment.add(view, kind="arrow", owned_by=raw.obj))
         return known[1]
 
 
@@ -224,6 +255,22 @@ def _in_band(array: np.ndarray) -> Reduced:
     return array.__reduce_ex__(5)  # type: ignore[return-value]
 
 
+def read_only(
+    make: Callable[..., np.ndarray], arguments: tuple[object, ...], state: object = None
+) -> np.ndarray:
+    """Make an array out of a pickle, and have it refuse to be written to.
+
+    Example:
+        >>> read_only(np.arange, (3,)).flags.writeable
+        False
+    """
+    array = make(*arguments)
+    if state is not None:
+        array.__setstate__(state)  # type: ignore[arg-type]
+    array.flags.writeable = False
+    return array
+
+
 def _address(array: np.ndarray) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
@@ -235,6 +282,7 @@ class _Table(dict[type, "Callable[[object], Reduced]"]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self[np.ndarray] = session.reduce  # type: ignore[assignment]
+        self[Name] = session.reduce_name  # type: ignore[assignment]
         self._session = session
 
     def __missing__(self, kind: type) -> Callable[[object], Reduced]:
@@ -264,6 +312,8 @@ def _by_value_pickler() -> Callable[[io.BytesIO, Session], pickle.Pickler]:
             kind = type(obj)
             if kind is np.ndarray:
                 return self._session.reduce(obj)  # type: ignore[arg-type]
+            if kind is Name:
+                return self._session.reduce_name(obj)  # type: ignore[arg-type]
             if kind is types.CodeType and obj.co_filename != _NOWHERE:  # type: ignore[attr-defined]
                 # cloudpickle leaves the name of the file out from 3.1.3 on; tracebacks want it.
                 code = cast("types.CodeType", obj)

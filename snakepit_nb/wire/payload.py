@@ -106,13 +106,14 @@ class Prepared:
         self._shipment.close()
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what is rarely said, by name
     obj: object,
     store: Store,
     *,
     request_id: int | None = None,
     mode: Mode = "copy_on_write",
     modes: Mapping[int, Mode] = _NO_MODES,
+    snapshot: bool = False,
 ) -> Prepared:
     """Pack an object, and leave open what becomes of its memory until it is sealed.
 
@@ -122,6 +123,7 @@ def prepare(
         request_id: The request that it belongs to, for the events.
         mode: How the other side is to map the memory.
         modes: Other modes for some objects inside, by their `id`: of an array, a tensor.
+        snapshot: Whether arrays are copied, so that what is written to them later is not seen there.
 
     Raises:
         Exception: whatever pickle and cloudpickle raise for an object that cannot travel.
@@ -131,7 +133,7 @@ def prepare(
         >>> prepare("text", Store("kernel", None)).lends
         False
     """
-    shipment = Shipment(store, request_id=request_id, mode=mode, modes=modes)
+    shipment = Shipment(store, request_id=request_id, mode=mode, modes=modes, snapshot=snapshot)
     if type(obj) in _PLAIN:
         return Prepared(pickle.dumps(obj, 5), shipment, [])
     session = Session(shipment, store.inline_bytes)
@@ -143,13 +145,14 @@ def prepare(
     return Prepared(data, shipment, session.items)
 
 
-def pack(
+def pack(  # noqa: PLR0913 - as above
     obj: object,
     store: Store,
     *,
     request_id: int | None = None,
     mode: Mode = "copy_on_write",
     modes: Mapping[int, Mode] = _NO_MODES,
+    snapshot: bool = False,
 ) -> Packed:
     """Pack an object for the peer; its memory is lent through `store`, as `prepare` says.
 
@@ -164,7 +167,7 @@ def pack(
     """
     if type(obj) in _PLAIN:
         return Packed(pickle.dumps(obj, 5), b"", ())
-    return prepare(obj, store, request_id=request_id, mode=mode, modes=modes).seal()
+    return prepare(obj, store, request_id=request_id, mode=mode, modes=modes, snapshot=snapshot).seal()
 
 
 def pack_alone(obj: object, store: Store) -> bytes | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import types
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -115,7 +116,8 @@ def _parts(obj: object) -> Iterator[tuple[str, object]]:
         yield ".__self__", obj.__self__
     elif isinstance(obj, types.FunctionType):
         yield from _of_function(obj)
-    if not isinstance(obj, (types.FunctionType, types.ModuleType, type)):
+    # A future is refused as a whole: what it holds inside is nobody's to change.
+    if not isinstance(obj, (types.FunctionType, types.ModuleType, type, concurrent.futures.Future)):
         held = getattr(obj, "__dict__", None)
         if isinstance(held, dict):
             yield from ((f".{attribute}", value) for attribute, value in list(held.items()))

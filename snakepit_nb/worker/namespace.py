@@ -1,6 +1,9 @@
 """Runs a cell: a fresh `__main__`, the cell's inputs in it, and out of it what comes back.
 
 *Rule:* when a cell is over, however it ended, nothing in this room keeps an input alive; arrays are on loan.
+
+*Rule:* cells of several threads have nothing in common but the process (see `mains`): each has a `__main__`,
+an event loop and a past of its own.
 """
 
 from __future__ import annotations
@@ -13,14 +16,18 @@ import importlib
 import io
 import linecache
 import sys
+import threading
 import types
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import CO_COROUTINE
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from snakepit_nb.worker import shell
+from snakepit_nb.arrays.account import Account
+from snakepit_nb.wire import sessions
+from snakepit_nb.wire.surroundings import NOTHING, Around
+from snakepit_nb.worker import front, mains, shell, surroundings, timing
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,8 +37,15 @@ if TYPE_CHECKING:
 _CACHED_CELLS: Final = 256
 _LENDERS: Final = ("__dlpack__", "__array_interface__", "__arrow_c_array__", "__arrow_c_stream__")
 
-_runner: asyncio.Runner | None = None
-_over: _Over | None = None
+
+class _Past(threading.local):
+    """What a cell leaves to the next one of its thread: an event loop, and until `release()` a rest."""
+
+    over: _Over | None = None
+    runner: asyncio.Runner | None = None
+
+
+_past: Final = _Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,10 @@ class CellResult:
             whose value travels too, or a value that cannot travel, and `last` is None.
         left_behind: The outputs that cannot travel.
         deleted: Which of the cell's `deletes` are gone.
+        kept: What the cell's session keeps now.
+        figures: Display messages of what is shown below the last value.
+
+    What is packed of each value is accounted for under its name; of the last one, under no name.
     """
 
     values: dict[str, object]
@@ -63,6 +81,14 @@ class CellResult:
     last_bundle: Mapping[str, object] | None
     left_behind: tuple[LeftBehind, ...]
     deleted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    figures: tuple[Mapping[str, object], ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        account = Account()
+        last = account.names({"": self.last})
+        told = (self.has_last, self.last_bundle, self.left_behind, self.deleted, self.kept, self.figures)
+        return _result, (account.names(self.values), last, *told)
 
     def shed(self, why_not: Callable[[object], str | None]) -> CellResult:
         """The same result without what cannot travel.
@@ -86,7 +112,11 @@ class CellResult:
         last, bundle = self.last, self.last_bundle
         if self.has_last and last is not None and why_not(last) is not None:
             last, bundle = None, bundle or shell.format_bundle(last)
-        return CellResult(values, last, self.has_last, bundle, tuple(left), self.deleted)
+        return replace(self, values=values, last=last, last_bundle=bundle, left_behind=tuple(left))
+
+
+def _result(values: dict[str, object], last: Mapping[str, object], *told: Any) -> CellResult:  # noqa: ANN401 - the rest of its fields
+    return CellResult(values, last[""], *told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +137,12 @@ class Cell:
         rebinds: Inputs that are outputs only where the cell binds them anew; otherwise the notebook's own
             value stays, in place of a copy of it.
         deletes: Names that the cell may delete.
+        session: The session whose names it reads, binds and leaves; None for a `__main__` of its own.
+        wanted: Inputs that go before what the session keeps under their names.
+        shown: Whether the kernel shows the last value: a figure is then shown as that, and not also as one
+            that the cell left open.
+        timed: Whether it tells how long it took.
+        around: What the notebook has around it; see `surroundings`.
 
     Example:
         >>> cell = Cell("y = x * 2\ny + 1", "<In [1]>", (), (("y", "y"),), True, True, None)
@@ -125,9 +161,14 @@ class Cell:
     header: str = ""
     rebinds: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    session: str | None = None
+    wanted: tuple[str, ...] = ()
+    shown: bool = False
+    timed: bool = False
+    around: Around = field(default=NOTHING, repr=False)
 
     def __call__(self, inputs: Mapping[str, object]) -> CellResult:
-        """Runs the cell in a fresh `__main__` that holds `inputs`.
+        """Runs the cell in a `__main__` that holds `inputs`: a fresh one, or that of its session.
 
         Raises:
             SyntaxError: The source is not Python.
@@ -135,11 +176,44 @@ class Cell:
             NameError: The cell did not define an output that was asked for by name.
             BaseException: Whatever the cell raises, `SystemExit` and `KeyboardInterrupt` included, as it is.
         """
-        global _over  # noqa: PLW0603 - the process has one __main__, and until release() what is left of it
+        front.begin()
+        surroundings.enter(self.around)
         program = _compile(self.source, self.filename, self.show_last, self.header)
         linecache.cache[self.filename] = program.lines
-        main = types.ModuleType("__main__")
+        behind: dict[str, object] = {}
+        if self.session is not None:
+            main = sessions.main_of(self.session)
+            vars(main)["__builtins__"] = builtins
+            sessions.lend(self.session, inputs, self.wanted)
+        else:
+            main = types.ModuleType("__main__")
+            behind = self._put_in(vars(main), inputs)
         namespace = vars(main)
+        del inputs
+        show = True
+        before = mains.enter(main)
+        try:
+            # In a copy of the context, so that what a cell sets there (numpy.errstate, decimal) ends with it.
+            return self._ended(contextvars.copy_context().run(self._run, program, namespace, behind))
+        except (KeyboardInterrupt, SystemExit):
+            show = False
+            raise
+        finally:
+            try:
+                shell.after_cell(show=show, keep=self.session is not None)
+            finally:
+                mains.leave(before)
+
+    def _ended(self, result: CellResult) -> CellResult:
+        """The result with the figures that were left open, where a last value is to be shown before them."""
+        if not self.shown or result.last is None:
+            return result
+        with front.held() as figures:
+            shell.after_cell(keep=self.session is not None)
+        return replace(result, figures=tuple(figures)) if figures else result
+
+    def _put_in(self, namespace: dict[str, object], inputs: Mapping[str, object]) -> dict[str, object]:
+        """Gives a fresh namespace the inputs; those that count as outputs only where they are bound anew."""
         namespace["__builtins__"] = builtins
         namespace.update(inputs)
         behind: dict[str, object] = {name: namespace.pop(name) for name in self.rebinds if name in inputs}
@@ -147,28 +221,15 @@ class Cell:
             # Found where builtins are, after the cell's own names: a name that is among those at the end was
             # bound by the cell, in whatever way.
             namespace["__builtins__"] = behind = {**vars(builtins), **behind}
-        before = (sys.modules.get("__main__"), sys.stdout, sys.stderr)
-        sys.modules["__main__"] = main
-        _over = _Over(namespace, behind, tuple(_lent(inputs.values())))
-        del inputs
-        show = True
-        try:
-            # In a copy of the context, so that what a cell sets there (numpy.errstate, decimal) ends with it.
-            return contextvars.copy_context().run(self._run, program, namespace, behind)
-        except (KeyboardInterrupt, SystemExit):
-            show = False
-            raise
-        finally:
-            try:
-                shell.after_cell(show=show)
-            finally:
-                _put_back(*before)
+        _past.over = _Over(namespace, behind, tuple(_lent(inputs.values())))
+        return behind
 
     def _run(
         self, program: _Program, namespace: dict[str, object], behind: Mapping[str, object]
     ) -> CellResult:
         self._import_modules(namespace)
-        last = _await(program, namespace) if program.awaits else _execute(program, namespace)
+        with timing.timed() if self.timed else contextlib.nullcontext():
+            last = _await(program, namespace) if program.awaits else _execute(program, namespace)
         has_last = program.last is not None
         values = self._collect(namespace)
         for name in self.rebinds:
@@ -176,7 +237,11 @@ class Cell:
                 # Functions that the cell made travel with the globals that they use.
                 namespace.setdefault(name, behind[name])
         deleted = tuple(name for name in self.deletes if name not in namespace)
-        return CellResult(values, last, has_last, shell.own_bundle(last), (), deleted)
+        kept = () if self.session is None else sessions.names_of(self.session)
+        bundle = shell.own_bundle(last)
+        if self.shown and bundle is not None:
+            shell.close_figure(last)
+        return CellResult(values, last, has_last, bundle, (), deleted, kept)
 
     def _import_modules(self, namespace: dict[str, object]) -> None:
         for alias, name in self.modules:
@@ -206,7 +271,7 @@ def left_over() -> bool:
         >>> left_over()
         False
     """
-    return _over is not None
+    return _past.over is not None
 
 
 def release() -> None:
@@ -218,8 +283,7 @@ def release() -> None:
 
     A thread that still runs the cell's code keeps its namespace.
     """
-    global _over
-    over, _over = _over, None
+    over, _past.over = _past.over, None
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
         vars(sys).pop(name, None)
     if over is None or _is_running(over.namespace):
@@ -285,12 +349,12 @@ async def _execute_on_loop(program: _Program, namespace: dict[str, object]) -> o
 def _await(program: _Program, namespace: dict[str, object]) -> object:
     import asyncio  # noqa: PLC0415 - tens of milliseconds that only a cell with await pays
 
-    global _runner  # noqa: PLW0603 - one loop a process, so that what is bound to it serves later cells
-    if _runner is None:
-        _runner = asyncio.Runner()
-    loop = _runner.get_loop()
+    runner = _past.runner
+    if runner is None:
+        runner = _past.runner = asyncio.Runner()
+    loop = runner.get_loop()
     try:
-        return _runner.run(_execute_on_loop(program, namespace), context=contextvars.copy_context())
+        return runner.run(_execute_on_loop(program, namespace), context=contextvars.copy_context())
     finally:
         # An interrupt can leave the cell's own task unfinished; no task runs once the cell is over.
         tasks = asyncio.all_tasks(loop)
@@ -298,19 +362,6 @@ def _await(program: _Program, namespace: dict[str, object]) -> object:
             task.cancel()
         if tasks:
             loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-
-
-def _put_back(main: types.ModuleType | None, stdout: object, stderr: object) -> None:
-    if main is None:
-        sys.modules.pop("__main__", None)
-    else:
-        sys.modules["__main__"] = main
-    for name, stream in (("stdout", stdout), ("stderr", stderr)):
-        replaced = getattr(sys, name, None)
-        if replaced is not stream:
-            with contextlib.suppress(Exception):
-                replaced.flush()  # type: ignore[union-attr]
-            setattr(sys, name, stream)
 
 
 def _lent(values: Iterable[object]) -> Iterator[weakref.ref[object]]:

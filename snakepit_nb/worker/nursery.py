@@ -2,7 +2,8 @@
 
 *Rule:* it has one thread, always: a lock held by another thread at the fork is held in the child for ever.
 
-*Rule:* it ends with its kernel (end of file on its socket), and takes every worker along.
+*Rule:* it ends with its kernel (end of file on its socket), and takes every worker along, and whatever these
+started (see `kin`).
 
 Spoken with it over one inherited socket: a JSON request with descriptors, a JSON answer with a pidfd. What
 became of a worker goes to that worker's own pipe, its obituary, so that only those who wait for it hear.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -23,16 +25,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from snakepit_nb.worker import kin
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ROOM: Final = 1 << 20
-_DESCRIPTORS: Final = 6
+_DESCRIPTORS: Final = 7
 _PR_SET_PDEATHSIG: Final = 1
 # How much likelier than others, out of a thousand parts of all memory.
 _FIRST: Final = 500
-# One thread for the numeric libraries of a worker: N workers with N threads each would fight for N cores.
-_ONE_THREAD: Final = (
+# How many threads numeric libraries take: one where nothing else is said, for N workers with N threads each
+# would fight for N cores.
+_THREADS: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -71,6 +76,8 @@ class Nursery:
                 break
         for pid in self._obituaries:
             _kill_group(pid)
+        # The workers themselves, too: one that was forked just now may lead no group yet.
+        kin.end_orphans(())
 
     def _answer(self) -> bool:
         request, fds, _, _ = socket.recv_fds(self._sock, _ROOM, _DESCRIPTORS)
@@ -92,7 +99,7 @@ class Nursery:
         return True
 
     def _fork(self, spec: Mapping[str, object], fds: Sequence[int]) -> None:
-        obituary = os.dup(fds[5])
+        obituary = os.dup(fds[6])
         # The child must not run a handler of ours between the fork and its own set-up.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
@@ -124,8 +131,9 @@ class Nursery:
             os.setsid()
             _die_with(self._pid)
             _die_first()
+            kin.adopt_orphans()
             signal.set_wakeup_fd(-1)
-            inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[5:])
+            inherited = (self._sock.fileno(), self._wake, self._wake_write, *fds[6:])
             for fd in (*inherited, *self._obituaries.values()):
                 os.close(fd)
             self._sock.detach()
@@ -161,6 +169,8 @@ class Nursery:
                     continue
                 _kill_group(pid)
                 _, status, usage = os.wait4(pid, 0)
+                # Before anybody hears of the death: what the worker started is gone then, too.
+                kin.end_orphans(self._obituaries)
             fd = self._obituaries.pop(pid)
             note: dict[str, object] = {"pid": pid}
             if status is not None:
@@ -207,31 +217,47 @@ def _live(spec: Mapping[str, object], fds: Sequence[int]) -> int:
         arrow = {name: os.environ[name] for name in _ARROW if name in os.environ}
         os.environ.clear()
         os.environ.update({**arrow, **environ})
-        for name in _ONE_THREAD:
-            os.environ.setdefault(name, "1")
+    blas_threads = spec.get("blas_threads", 1)
+    for name in _THREADS:
+        os.environ.setdefault(name, str(blas_threads))
+    if blas_threads != 1:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - for those that are loaded already
+
+        threadpool_limits(blas_threads)
     with contextlib.suppress(OSError):
         os.chdir(str(spec["cwd"]))
     path = spec["sys_path"]
     if isinstance(path, list):
         sys.path[:] = path
-    if "numpy.random" in sys.modules:
-        # Python reseeds its own generator after a fork; NumPy's would give every worker the same numbers.
-        sys.modules["numpy.random"].seed()
+    _reseed()
     from snakepit_nb.worker import loop  # noqa: PLC0415 - imported by _preload, before the fork
 
+    # Where a fatal signal ends this process, the kernel reads there where it was.
+    os.set_inheritable(fds[5], False)  # noqa: FBT003 - the standard library's signature
+    faulthandler.enable(file=fds[5], all_threads=False)
     channel = socket.socket(fileno=fds[0])
     lane = socket.socket(fileno=fds[1])
     heart = socket.socket(fileno=fds[4])
     return loop.main(spec, channel, lane, heart)
 
 
+def _reseed() -> None:
+    """Python reseeds its own generator after a fork; others would give every worker the same numbers."""
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.default_generator.seed()
+
+
 def main(fd: int) -> None:
     """Run as the nursery of the kernel that holds the other end of descriptor `fd`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in _ONE_THREAD:
+    for name in _THREADS:
         os.environ.setdefault(name, "1")
     sock = socket.socket(fileno=fd)
     os.set_inheritable(fd, False)  # noqa: FBT003 - the standard library's signature
+    kin.adopt_orphans()
     missing = _preload(list(_PRELOAD))
     gc.collect()
     gc.freeze()

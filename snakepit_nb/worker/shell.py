@@ -10,20 +10,20 @@ nothing of a cell outlives the cell in here.
 from __future__ import annotations
 
 import builtins
-import importlib.util
 import math
-import os
 import sys
 import warnings
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from datetime import date
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
+
+from snakepit_nb.worker import bars, front
+from snakepit_nb.worker.imports import after_import
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable
     from types import ModuleType
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -35,15 +35,6 @@ _NO_WIDGETS: Final = (
 )
 
 
-class _Link(NamedTuple):
-    """Where display messages go."""
-
-    send: Callable[[Mapping[str, object]], None]
-    flush: Callable[[], None]
-    pid: int
-
-
-_link: _Link | None = None
 _shell: InteractiveShell | None = None
 
 
@@ -58,33 +49,61 @@ def install(send_display: Callable[[Mapping[str, object]], None], flush: Callabl
         send_display: Takes one message.
         flush: Sends the text that was written until now.
     """
-    global _link  # noqa: PLW0603 - builtins, import hooks and IPython's shell are the process's own, too
-    first = _link is None
-    _link = _Link(send_display, flush, os.getpid())
-    if not first:
+    front.connect(send_display, flush)
+    if vars(builtins).get("display") is _display:
         return
     vars(builtins).update(display=_display, get_ipython=_get_ipython, input=_refuse_input)
-    hook = _AfterImport(
-        IPython=_make_shell, comm=_refuse_widgets, getpass=_refuse_getpass, pandas=_show_pandas_a_notebook
-    )
-    sys.meta_path.insert(0, hook)
-    hook.catch_up()
+    for name, action in {
+        "IPython": _make_shell,
+        "comm": _refuse_widgets,
+        "getpass": _refuse_getpass,
+        "pandas": _show_pandas_a_notebook,
+        "plotly.io._renderers": _show_plotly_a_notebook,
+        "tqdm.notebook": bars.draw_with_text,
+        "tqdm.autonotebook": bars.take_widths_of_a_page,
+    }.items():
+        after_import(name, action)
 
 
-def after_cell(*, show: bool = True) -> None:
+def draw_with(backend: str) -> bool:
+    """Has matplotlib draw with this from now on, as `%matplotlib` does; False where there is no IPython.
+
+    Args:
+        backend: "inline", or one of matplotlib's that opens no windows.
+    """
+    if backend == "inline":
+        import IPython  # noqa: F401, PLC0415 - what draws inline is made of it
+    if _shell is None:
+        return False
+    _shell.enable_matplotlib(backend)
+    return True
+
+
+def close_figure(value: object) -> None:
+    """Closes a figure, which is shown in another way; another value is left alone."""
+    pyplot, figure = sys.modules.get("matplotlib.pyplot"), sys.modules.get("matplotlib.figure")
+    if pyplot is not None and figure is not None and isinstance(value, figure.Figure):
+        pyplot.close(value)
+
+
+def after_cell(*, show: bool = True, keep: bool = False) -> None:
     """Ends a cell for IPython: shows the figures that it left open and forgets what it left in the shell.
 
     Args:
         show: False closes the figures instead, as after an interrupt, where nobody waits for them.
+        keep: Leave open what is open then, where figures are not shown by themselves.
     """
     shell = _shell
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and not show:
+        pyplot.close("all")
+    if shell is not None:
+        shell.events.trigger("post_execute")
+    if pyplot is not None and not keep:
+        # Of another backend than inline, or one that was told to keep them: a later cell must not find them.
+        pyplot.close("all")
     if shell is None:
         return
-    if not show:
-        pyplot = sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None:
-            pyplot.close("all")
-    shell.events.trigger("post_execute")
     shell.last_execution_result = None
     for report in (shell.InteractiveTB, shell.SyntaxTB):
         vars(report).update(etype=None, evalue=None, tb=None)
@@ -197,6 +216,12 @@ def _show_pandas_a_notebook(module: ModuleType) -> None:
         module.set_option("display.max_columns", 20)
 
 
+def _show_plotly_a_notebook(module: ModuleType) -> None:
+    # By the name of the shell it would know one; not knowing, it sends its whole library along with a figure.
+    if module.renderers.default == "plotly_mimetype+notebook":
+        module.renderers.default = "plotly_mimetype"
+
+
 def _refuse_input(_prompt: object = "", /) -> NoReturn:
     raise RuntimeError(_NO_INPUT.format("input()"))
 
@@ -213,47 +238,6 @@ def _refuse_widgets(module: ModuleType) -> None:
         raise RuntimeError(_NO_WIDGETS)
 
     vars(module)["create_comm"] = create_comm
-
-
-class _AfterImport:
-    """Calls a function with a module right after its first import; others cost one look into a dict."""
-
-    def __init__(self, **actions: Callable[[ModuleType], None]) -> None:
-        self._actions = actions
-
-    def catch_up(self) -> None:
-        """Acts for those that are imported already."""
-        for name in [name for name in self._actions if name in sys.modules]:
-            self._actions.pop(name)(sys.modules[name])
-
-    def find_spec(
-        self,
-        name: str,
-        _path: Sequence[str] | None = None,
-        _target: ModuleType | None = None,
-        /,
-    ) -> ModuleSpec | None:
-        action = self._actions.pop(name, None)
-        if action is None:
-            return None
-        # The action is out of the table, so this search passes by here; an import that fails puts it back.
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            self._actions[name] = action
-            return spec
-        execute = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            try:
-                execute(module)
-            except BaseException:
-                self._actions[name] = action
-                raise
-            action(module)
-
-        # On this loader alone: wrapping it would hide what inspect and importlib.resources ask it for.
-        vars(spec.loader)["exec_module"] = exec_module
-        return spec
 
 
 def _make_shell(_ipython: ModuleType) -> None:
@@ -290,25 +274,18 @@ def _new_shell() -> InteractiveShell:  # noqa: C901 - classes that cannot be wri
             **_options: object,
         ) -> None:
             """Sends one display message."""
-            if _link is None or _link.pid != os.getpid():
-                # A process that the cell forked: the connection is its parent's.
+            message = {
+                "type": "update_display_data" if update else "display_data",
+                "data": _plain_dict(data),
+                "metadata": _plain_dict(metadata),
+                "transient": _plain_dict(transient),
+            }
+            if not front.show(message):
                 print(data.get("text/plain", ""))  # noqa: T201 - the user's own output
-                return
-            _link.flush()
-            _link.send(
-                {
-                    "type": "update_display_data" if update else "display_data",
-                    "data": _plain_dict(data),
-                    "metadata": _plain_dict(metadata),
-                    "transient": _plain_dict(transient),
-                }
-            )
 
         def clear_output(self, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's signature
             """Sends one request to clear what the cell has shown."""
-            if _link is not None and _link.pid == os.getpid():
-                _link.flush()
-                _link.send({"type": "clear_output", "wait": bool(wait)})
+            front.show({"type": "clear_output", "wait": bool(wait)})
 
     class WorkerHook(DisplayHook):
         """Shows what `get_ipython().run_cell` ends with, and keeps none of it."""

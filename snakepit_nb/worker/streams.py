@@ -34,37 +34,40 @@ _fork_hooks_registered = False
 
 
 class LiveStreams:
-    r"""Replaces `sys.stdout` and `sys.stderr` by streams whose text reaches `send(name, text)`.
+    r"""Replaces `sys.stdout` and `sys.stderr` by streams whose text reaches `send(name, text, whose)`.
 
-    The first text after a quiet 20 ms goes at once, and so does a line of stderr; what else follows goes
-    within 50 ms or when 32 KiB wait. One `send` gets at most 32768 characters, without surrogates. Where a
-    `send` raises, text is dropped: nobody is there to read it. One instance a process: a new one takes the
-    place of the one before.
+    The first line after a quiet 20 ms goes at once, whole, and so does a line of stderr; what else follows
+    goes within 50 ms or when 32 KiB wait. One `send` gets at most 32768 characters, without surrogates.
+    Where a `send` raises, text is dropped: nobody is there to read it. One instance a process: a new one
+    takes the place of the one before.
 
     Args:
-        send: Called with "stdout" or "stderr" and the text, by whichever thread writes or by the flusher,
-            never by two at a time.
+        send: Called with "stdout" or "stderr", the text and whose it is, by whichever thread writes or by
+            the flusher, never by two at a time.
+        whose: Asked in the thread that writes: the request that the text belongs to; 0 unless given.
 
     Example:
         >>> heard = []
-        >>> streams = LiveStreams(lambda name, text: heard.append((name, text)))
+        >>> streams = LiveStreams(lambda name, text, whose: heard.append((name, text, whose)), lambda: 7)
         >>> print("hello")
         >>> streams.restore()
-        >>> "".join(text for name, text in heard)
+        >>> "".join(text for name, text, whose in heard)
         'hello\n'
     """
 
-    def __init__(self, send: Callable[[str, str], None]) -> None:
+    def __init__(self, send: Callable[[str, str, int], None], whose: Callable[[], int] = int) -> None:
         """See the class."""
         global _live  # noqa: PLW0603 - the process has one standard output, and fork hooks cannot be taken back
         if _live is not None:
             _live.restore()
         self._send = send
+        self._whose = whose
         # Re-entrant, for a signal handler or a finaliser that prints in the middle of a print.
         self._lock = threading.RLock()
-        self._pending: deque[tuple[str, str]] = deque()
+        self._pending: deque[tuple[str, int, str]] = deque()
         self._size = 0
         self._last_write = float("-inf")
+        self._first_line = False
         self._sending = False
         self._direct = False
         self._flusher: _Flusher | None = None
@@ -88,12 +91,16 @@ class LiveStreams:
             now = time.monotonic()
             quiet = now - self._last_write > _QUIET
             self._last_write = now
-            self._pending.extend((name, text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+            whose = self._whose()
+            self._pending.extend((name, whose, text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
             self._size += len(text)
             if self._sending:
                 return
             # A line of stderr may be the process's last words: it does not wait for company.
-            if quiet or self._size >= _PIECE or (name == "stderr" and "\n" in text):
+            # A line goes as one: what other workers print for the same cell must not come between its parts.
+            self._first_line = self._first_line or quiet
+            line = "\n" in text and (self._first_line or name == "stderr")
+            if line or self._size >= _PIECE:
                 self._drain()
             else:
                 self._flush_soon()
@@ -120,6 +127,7 @@ class LiveStreams:
 
     def _drain(self) -> None:
         self._sending = True
+        self._first_line = False
         try:
             while self._pending:
                 self._send(*self._next_piece())
@@ -129,16 +137,16 @@ class LiveStreams:
         finally:
             self._sending = False
 
-    def _next_piece(self) -> tuple[str, str]:
+    def _next_piece(self) -> tuple[str, str, int]:
         pending = self._pending
-        name, text = pending.popleft()
+        name, whose, text = pending.popleft()
         parts, size = [text], len(text)
-        while pending and pending[0][0] == name and size + len(pending[0][1]) <= _PIECE:
-            text = pending.popleft()[1]
+        while pending and pending[0][:2] == (name, whose) and size + len(pending[0][2]) <= _PIECE:
+            text = pending.popleft()[2]
             parts.append(text)
             size += len(text)
         self._size -= size
-        return name, _without_surrogates("".join(parts))
+        return name, _without_surrogates("".join(parts)), whose
 
     def _flush_soon(self) -> None:
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from snakepit_nb import options
 from snakepit_nb.arrays.handle import plain, writable_view
+from snakepit_nb.arrays.sharing import ORDINARY, Sharing
 from snakepit_nb.errors.types import ArrayError
 from snakepit_nb.pool import loans
 from snakepit_nb.pool.functions import pack_arguments
@@ -132,10 +133,10 @@ class Spoken:
                         self.worker.arena = self.worker.channel.peer_arena = message.arena
                     return message
 
-    def call(self, function: Any, *args: object, **modes: Any) -> Any:
+    def call(self, function: Any, *args: object, sharing: Sharing = ORDINARY) -> Any:
         self._number += 1
         key = function.__name__.encode().ljust(16)
-        packed = pack_arguments(args, {}, self.store, self._number, **modes)
+        packed = pack_arguments(args, {}, self.store, self._number, sharing=sharing)
         for handle in handles_of(packed.buffers):
             self.worker.introduce(self.store, handle.arena)
         define = messages.Define(key, pack(function, self.store).data, b"")
@@ -189,17 +190,17 @@ def test_a_worker_changes_the_kernel_s_array_in_place_and_has_the_right_to_only_
     assert spoken.call(_fill, array, 1)[0] == 1
     assert array.max() == 0
     assert spoken.call(_descriptors_of_memory) == ["r", "w"]
-    back = spoken.call(_fill, array[::2], 2, mode="in_place")
+    back = spoken.call(_fill, array[::2], 2, sharing=Sharing("in_place"))
     assert (array[:3].tolist(), back[0]) == ([2, 0, 2], 2)
     assert np.shares_memory(back, array)
     assert spoken.call(_descriptors_of_memory) == ["r", "w", "w"]
-    spoken.call(_fill, array, 3, modes={id(array): "in_place"})
+    spoken.call(_fill, array, 3, sharing=Sharing(modes={id(array): "in_place"}))
     assert array.min() == 3
 
 
 def test_a_write_in_place_that_ends_in_a_death_leaves_what_was_written(spoken: Spoken) -> None:
     array = born_in(spoken.store, np.zeros(10_000))
-    spoken.call(_fill, array, 1, mode="in_place")
+    spoken.call(_fill, array, 1, sharing=Sharing("in_place"))
     spoken.store.forget(spoken.worker.peer)
     array[0] = 5
     assert array[1] == 1

@@ -71,6 +71,14 @@ def cell() -> Iterator[Callable[..., BaseException]]:
         linecache.cache.pop(file, None)
 
 
+@pytest.fixture(scope="session")
+def polars_runtime() -> None:
+    """What Polars starts at its first query and keeps to the end of the process."""
+    import polars as pl
+
+    pl.DataFrame({"a": [1]}).select("a")
+
+
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A `__main__` of its own, as a kernel has one."""

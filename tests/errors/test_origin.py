@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import operator
 from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy
 import numpy as np
+import pandas as pd
 import pytest
 
 from snakepit_nb.errors import describe
@@ -59,6 +63,34 @@ def test_what_the_user_raises_in_a_librarys_callback_is_told_by_that_library(
     source = "def hook(pairs):\n    raise ValueError('mine')\njson.loads('{}', object_pairs_hook=hook)"
     record = describe(cell(source, json=json))
     assert record.library == "json"
+
+
+def test_an_error_at_the_end_of_a_very_long_cell_is_told_like_any_other(
+    cell: Callable[..., BaseException],
+) -> None:
+    lines = [f"a{number} = (a{max(0, number - 1)}\n  + 1)" for number in range(8_000)]
+    error = cell("\n".join(["a0 = 0", *lines, "x @ w"]), x=np.ones(3), w=np.ones(4))
+    record = describe(error)
+    assert (record.library, record.function) == ("numpy", "matmul")
+    assert [each.name for each in record.arrays] == ["x", "w"]
+
+
+def test_an_operation_that_a_library_hands_on_is_that_of_whose_values_they_are(
+    cell: Callable[..., BaseException],
+) -> None:
+    record = describe(cell("operator.add(x, w)", operator=operator, x=np.ones(3), w=np.ones(4)))
+    assert (record.library, record.function) == ("numpy", "add")
+    record = describe(cell("pd.Series([1, 2]) + [1, 2, 3]", pd=pd))
+    assert (record.library, record.function) == ("numpy", "add")
+    record = describe(cell("operator.getitem({}, 'a')", operator=operator))
+    assert (record.library, record.function) == ("builtins", "getitem")
+
+
+def test_a_library_that_takes_its_own_frames_away_is_told_all_the_same(
+    cell: Callable[..., BaseException],
+) -> None:
+    record = describe(cell("jax.vmap(lambda x, y: x + y)(jnp.ones(3), jnp.ones(4))", jax=jax, jnp=jax.numpy))
+    assert record.library == "jax"
 
 
 def test_a_function_that_was_called_by_another_name_keeps_its_own(cell: Callable[..., BaseException]) -> None:

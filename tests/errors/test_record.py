@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakepit_nb.errors.record import (
+    ArrayFacts,
     ErrorRecord,
     Frame,
     SyntaxFacts,
@@ -33,6 +34,7 @@ _frames = st.builds(
     cell=st.none() | _count,
     skipped=_count,
 )
+_arrays = st.builds(ArrayFacts, _text, _text, st.lists(_count, max_size=3).map(tuple), _text, _text)
 _names = st.builds(TypeName, _text, _text)
 
 
@@ -53,6 +55,9 @@ def _records(linked: st.SearchStrategy[ErrorRecord]) -> st.SearchStrategy[ErrorR
         library=_text,
         function=_text,
         syntax=st.none() | st.builds(SyntaxFacts, _text, _text, _count, _text, _count, _count, _count),
+        arrays=st.lists(_arrays, max_size=2).map(tuple),
+        close=st.lists(_text, max_size=2).map(tuple),
+        free_bytes=st.none() | _count,
         worker_id=_text,
         pool=_text,
         request_id=st.none() | _count,
@@ -81,6 +86,12 @@ def test_a_record_is_the_same_after_json(record: ErrorRecord) -> None:
         ('{"type": ["a", "b"], "bases": [], "message": "m", "notes": [3]}', "'text'"),
         ('{"type": ["a", "b"], "bases": [], "message": "m", "frames": [{"file": "f"}]}', "'line'"),
         ('{"type": ["a", "b"], "bases": [], "message": "m", "cause": 3}', "'record'"),
+        ('{"type": ["a", "b"], "bases": [], "message": "m", "arrays": [["x", "numpy"]]}', "'arrays'"),
+        (
+            '{"type": ["a", "b"], "bases": [], "message": "m", "arrays": [["x", "l", [true], "d", "c"]]}',
+            "'arrays'",
+        ),
+        ('{"type": ["a", "b"], "bases": [], "message": "m", "close": [3]}', "'text'"),
         ("{", "Expecting"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from jupyter_core.utils import ensure_event_loop
 
 from tests.kernels import Notebook
 
@@ -14,11 +13,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _the_clients_event_loop() -> Iterator[None]:
-    """A kernel's client makes one at its first use and keeps it: made before a test looks for leaks."""
-    loop = ensure_event_loop()
-    yield
-    loop.close()
+def _event_loop(clients_event_loop: None) -> None:
+    """See there."""
 
 
 def _loaded() -> Iterator[Notebook]:

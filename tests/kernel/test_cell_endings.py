@@ -171,3 +171,10 @@ def test_however_the_kernel_ends_no_process_and_no_segment_outlive_it(ending: st
             notebook.run("%load_ext snakepit_nb").ok()
             assert notebook.run("%%snakepit\n1").ok().value == "1"
     assert _segments() <= before
+
+
+def test_a_death_in_native_code_names_the_line_of_the_cell(own: Notebook) -> None:
+    cell = own.run("%%snakepit\nimport ctypes\n\ndef read():\n    ctypes.string_at(0)\nread()")
+    assert "(SIGSEGV, " in error(cell)
+    assert f", at In [{cell.execution_count}], line 5: " in error(cell)
+    assert "Fatal Python error" not in cell.stderr

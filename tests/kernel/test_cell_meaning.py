@@ -191,8 +191,8 @@ def test_other_cell_magics_go_above_and_below_say_so(shared: Notebook) -> None:
     failed = shared.run("%%time\n%%snakepit\n\n1 / 0")
     assert failed.error is not None
     assert f"In [{failed.execution_count}], line 4" in plain(failed.error.text)
-    below = shared.run("%%snakepit\n%%time\n1")
-    assert "make %%time the first line of the cell" in below.stderr
+    below = shared.run("%%snakepit\n%%capture\n1")
+    assert "make %%capture the first line of the cell" in below.stderr
 
 
 def test_an_indented_cell_and_empty_lines_at_its_top_keep_their_line_numbers(shared: Notebook) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from tests.browser import LabSession
@@ -20,6 +21,7 @@ CELLS = (
     "%%snakepit\nimport ctypes\nctypes.string_at(0)",
     "%%snakepit\nx =",
     "%%snakepit\nprint('it serves', 'on')",
+    "%snakepit status",
 )
 # Outputs that the page shows as alarms, by cell.
 ALARMS = """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell')].map(
@@ -38,7 +40,7 @@ def test_results_notes_figures_errors_and_crashes_are_shown_under_their_cells(tm
         lab.run_all()
         lab.wait_for_text("it serves on")
         lab.wait_idle()
-        _, table, text, _, error, crash, syntax, last = lab.outputs()
+        _, table, text, _, error, crash, syntax, last, status = lab.outputs()
         assert table.startswith("snakepit: x[…] = … changes the worker's copy only")
         assert table.split()[-9:] == ["column", "0", "5.0", "1", "1.0", "2", "2.0", "3", "3.0"]
         assert text.strip() == "from a worker"
@@ -50,4 +52,9 @@ def test_results_notes_figures_errors_and_crashes_are_shown_under_their_cells(tm
         assert last.strip() == "it serves on"
         # A harmless hint is no alarm.
         assert lab.page.evaluate(ALARMS)[1] == 0
-        assert lab.page.evaluate(PICTURES) == [0, 0, 0, 1, 0, 0, 0, 0]
+        assert lab.page.evaluate(PICTURES) == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+        assert status.startswith("pool default up to ")
+        assert "1 crashed" in status
+        rows = lab.page.locator(".jp-CodeCell").last.locator(".jp-OutputArea-output tr")
+        worker, *_ = rows.filter(has_text="default-").all_inner_texts()
+        assert re.fullmatch(r"default-\S+\t(\d+|-)\t[○●◔◑◆] \w.*\tcpu", worker)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from snakepit_nb.magics.arguments import CellOptions, LineCommand, help_text, parse_cell, parse_line
+from snakepit_nb.magics.arguments import (
+    CellOptions,
+    LineCommand,
+    help_text,
+    parse_cell,
+    parse_found,
+    parse_line,
+)
 from snakepit_nb.magics.values import Output
 
 
@@ -166,25 +173,8 @@ def test_names_where_a_pool_stands_are_told_where_they_belong() -> None:
     assert refusal("a,b").endswith("names that go in or out follow -i or -o")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "--map x in xs",
-        "--all",
-        "--session s",
-        "--readonly",
-        "--copy",
-        "--retry 2",
-        "--gpu",
-        "--gpu=1",
-        "--progress",
-        "--no-progress",
-        "--engine dask",
-    ],
-)
-def test_an_option_of_a_later_version_is_not_called_unknown(line: str) -> None:
-    option = line.split(maxsplit=1)[0].partition("=")[0]
-    assert refusal(line) == f"{option} is not available yet in this version of %%snakepit"
+def test_an_option_of_a_later_version_is_not_called_unknown() -> None:
+    assert refusal("--engine dask") == "--engine is not available yet in this version of %%snakepit"
 
 
 def test_abbreviated_options_are_not_guessed() -> None:
@@ -280,13 +270,24 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
         ("stop --al", "%snakepit stop has no option --al; did you mean --all?"),
         ("status --all", "%snakepit status has no option --all; it has none"),
         (
-            "jobs",
+            "dashboard",
             (
-                "%snakepit jobs is not available yet in this version; "
-                "to evaluate an expression that begins so, write %snakepit (jobs)"
+                "%snakepit dashboard is not available yet in this version; "
+                "to evaluate an expression that begins so, write %snakepit (dashboard)"
             ),
         ),
-        ("scale 4", "%snakepit scale is not available yet in this version"),
+        ("dashboard x", "%snakepit dashboard is not available yet in this version"),
+        ("jobs x", "%snakepit jobs takes nothing by itself, got 'x'; leave it out"),
+        ("jobs --wait 0", "--wait takes a number of seconds above zero, got '0'"),
+        ("jobs --wait 1 --wait 2", "--wait is given twice in %snakepit jobs; keep one of them"),
+        ("cancel", "%snakepit cancel takes the name of a job, the number of its cell, or --all, got nothing"),
+        (
+            "cancel a --all",
+            (
+                "%snakepit cancel takes the name of a job, the number of its cell, or --all, "
+                "got a and --all; keep one of them"
+            ),
+        ),
         (
             "x = 1",
             (
@@ -340,3 +341,26 @@ def test_help_is_made_from_the_parsers() -> None:
         "EXPRESSION",
     ):
         assert part in line
+
+
+def test_a_card_may_be_named_or_not_and_a_pool_stands_on_either_side_of_it() -> None:
+    assert parse_cell("--gpu").gpu == 0
+    assert parse_cell("--gpu 1 train") == CellOptions(pool="train", gpu=1)
+    assert parse_cell("train --gpu") == CellOptions(pool="train", gpu=0)
+    assert parse_cell("--gpu=3 -q") == CellOptions(quiet=True, gpu=3)
+    assert "--gpu takes the number of a card, as in --gpu 0, got 'a'" in refusal("--gpu=a")
+
+
+def test_arrays_go_along_in_one_way_only() -> None:
+    assert parse_cell("--readonly").arrays == "readonly"
+    assert parse_cell("--copy").arrays == "copy"
+    assert "keep one of them" in refusal("--copy --readonly")
+
+
+def test_what_a_line_says_goes_before_what_stood_before_it() -> None:
+    before = (parse_found("train -t 30 --copy --gpu 1"), parse_found("other -t 60 -q"))
+    assert parse_cell("", *before) == CellOptions(
+        pool="train", timeout=30.0, quiet=True, arrays="copy", gpu=1
+    )
+    chosen = parse_cell("mine -t 5 --readonly --gpu 0", *before)
+    assert chosen == CellOptions(pool="mine", timeout=5.0, quiet=True, arrays="readonly", gpu=0)

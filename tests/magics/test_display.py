@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from snakepit_nb import registry
-from snakepit_nb.magics.display import Shown, Status, in_bytes, interrupted, note, show_as, syntax_error
-from snakepit_nb.pool import loans
+from snakepit_nb.magics.display import Shown, in_bytes, interrupted, note, show_as, syntax_error
 
 if TYPE_CHECKING:
     from IPython.core.formatters import DisplayFormatter
@@ -100,15 +98,3 @@ def test_an_interrupt_says_what_became_of_the_cell_and_shows_no_frames() -> None
     assert type(error).__name__ == "KeyboardInterrupt"
     (line,) = error._render_traceback_()  # type: ignore[attr-defined]
     assert re.sub(r"\x1b\[[0-9;]*m", "", line) == "KeyboardInterrupt: its worker was killed"
-
-
-def test_the_status_says_who_works_and_escapes_what_it_shows() -> None:
-    assert repr(Status([], None)) == "no pool is running; the first %%snakepit cell starts one"
-    pool = registry.start("status", workers=1)
-    status = Status([pool], loans.kernel_store().stats())
-    head, row, below = repr(status).splitlines()
-    assert head.split() == ["pool", "worker", "pid", "state", "requests", "uptime"]
-    assert row.split()[:2] == ["status", "status-0"]
-    assert below.startswith("0 queued · arrays to workers: ")
-    assert status._repr_html_().count("<tr>") == 2
-    assert "<script>" not in status._repr_html_()

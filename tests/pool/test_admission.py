@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakepit_nb import CheckoutTimeout, Pool, PoolClosed, PoolSaturated, events, testing
+from snakepit_nb import CheckoutTimeout, Pool, PoolClosed, PoolSaturated, events, options, testing
 from snakepit_nb.pool.output import ScriptSink, set_sink
 from snakepit_nb.pool.waiting import Waiting
 from tests.pool.conftest import HANG
@@ -88,6 +88,26 @@ def test_a_map_over_what_has_no_end_is_held_back_by_the_queue() -> None:
     with Pool(1, max_queue=3) as pool:
         assert list(pool.map(abs, numbers())) == list(range(500))
     assert taken == 500
+
+
+def test_workers_that_a_full_queue_called_for_go_again_when_they_are_idle(
+    gates: Callable[[], Gate],
+) -> None:
+    with (
+        options.override(shrink_after=0.05),
+        testing.capture_events(events.POOL_RESIZED) as seen,
+        Pool(1, max_queue=1, when_full="grow", most_workers=3) as pool,
+    ):
+        held = [gates() for _ in range(3)]
+        running = [pool.submit(gate.task, number) for number, gate in enumerate(held)]
+        running.append(pool.submit(abs, -3))
+        for gate in held:
+            gate.open_after_begin()
+        assert [each.result(HANG) for each in running] == [0, 1, 2, 3]
+        seen.wait_for(events.POOL_RESIZED, 4, HANG)
+        assert pool.submit(abs, -1).result(HANG) == 1
+        assert pool.max_workers == 1
+    assert [each.metadata["workers"] for each in seen] == [2, 3, 2, 1]
 
 
 def test_who_waits_for_room_longer_than_the_request_may_last_is_told(gate: Gate) -> None:

@@ -111,8 +111,9 @@ def test_an_idle_worker_that_dies_is_replaced(pool: Pool) -> None:
     with testing.capture_events("snakepit.worker") as seen:
         victim = min(pids(pool))
         os.kill(victim, signal.SIGKILL)
-        seen.wait_for(events.WORKER_STARTED)
-        assert seen.named(events.WORKER_CRASH)[0].metadata["signal"] == "SIGKILL"
+        (crash,) = seen.wait_for(events.WORKER_CRASH)
+        assert crash.metadata["signal"] == "SIGKILL"
+    pool.start(timeout=HANG)  # waits for the new one
     assert victim not in pids(pool)
     assert len(pids(pool)) == 2
 
@@ -157,6 +158,9 @@ def test_deaths_without_end_break_the_pool(log: Log) -> None:
         with pytest.raises(PoolBroken, match="start a new pool"):
             pool.submit(log.task, 1)
         assert len(seen.wait_for(events.WORKER_CRASH, 6)) == 6
+        # Nothing of it goes on until somebody closes it.
+        (stopped,) = seen.wait_for(events.POOL_STOPPED)
+        assert stopped.metadata["reason"] == "broken"
     for event in seen:
         assert not events.check(event.name, event.measurements, event.metadata)
     assert log.lines() == []
@@ -238,8 +242,12 @@ def test_events_tell_of_user_errors(pool: Pool) -> None:
 
     with testing.capture_events("snakepit.python") as seen:
         outcome(pool.submit(fails))
-    assert [event.name[-1] for event in seen] == ["unmapped"]
-    assert not events.check(seen[0].name, seen[0].measurements, seen[0].metadata)
+        outcome(pool.submit(bytearray, 10**17))
+    assert [event.name[-1] for event in seen] == ["unmapped", "mapped"]
+    told = [(event.metadata["python_type"], event.metadata["error"]) for event in seen]
+    assert told == [("LookupError", "RemoteError"), ("MemoryError", "OutOfMemory")]
+    for event in seen:
+        assert not events.check(event.name, event.measurements, event.metadata)
 
 
 def _complains_and_dies() -> None:
@@ -252,3 +260,20 @@ def test_the_last_line_on_stderr_before_a_death_is_in_its_error(pool: Pool) -> N
     error = outcome(pool.submit(_complains_and_dies))
     assert isinstance(error, WorkerCrashed)
     assert error.stderr_tail.endswith("complaint 48\ncomplaint 49\n")
+
+
+def test_a_crash_of_a_graphics_card_keeps_every_worker_from_it_for_a_while(pool: Pool) -> None:
+    def fails_on_a_card() -> None:
+        os.write(2, b"RuntimeError: CUDA error: device-side assert triggered (cuda:1)\n")
+        os._exit(1)
+
+    with testing.capture_events("snakepit.worker", "snakepit.request.dispatched") as seen:
+        error = outcome(pool.submit(fails_on_a_card))
+        assert isinstance(error, WorkerCrashed)
+        assert (error.classification, error.device) == ("gpu", "cuda:1")
+        (tainted,) = seen.wait_for(events.WORKER_TAINTED)
+        assert tainted.metadata["device"] == "cuda:1"
+        assert pool.submit(abs, -1).result(HANG) == 1  # the other worker is idle, and waits
+        _, served = seen.wait_for(events.REQUEST_DISPATCHED, 2)
+    waited = int(str(served.metadata["monotonic_ns"])) - int(str(tainted.metadata["monotonic_ns"]))
+    assert waited >= (tainted.measurements["duration_ms"] - 50) * 1e6

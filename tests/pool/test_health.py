@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def often() -> Iterator[None]:
-    with options.override(health_interval=0.05, health_timeout=0.05, health_misses=2):
+    with options.override(health_interval=0.05, health_timeout=0.3, health_misses=2):
         yield
 
 
@@ -144,3 +144,25 @@ def test_no_checks_are_made_where_none_are_wanted() -> None:
         os.kill(worker.pid, signal.SIGCONT)
         assert pool.submit(abs, -1).result(HANG) == 1
     assert checks(seen) == []
+
+
+def test_what_each_worker_holds_and_how_busy_it_is_is_told_while_somebody_listens() -> None:
+    def work(size: int) -> None:
+        kept = bytearray(size)
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            kept[0] ^= 1
+
+    with Pool(2, name="test") as pool, testing.capture_events(events.WORKER_STATS) as seen:
+        pool.start()
+        busy = pool.submit(work, 50_000_000)
+        seen.wait_for(events.WORKER_STATS, 4, HANG)
+        busy.result(HANG)
+    most: dict[object, float] = {}
+    for each in seen:
+        assert events.check(each.name, each.measurements, each.metadata) == []
+        worker = each.metadata["worker_id"]
+        most[worker] = max(most.get(worker, 0.0), each.measurements["cpu_percent"])
+    assert len(most) == 2
+    assert max(most.values()) > 5 * min(most.values())
+    assert max(each.measurements["memory_mb"] for each in seen) > 50

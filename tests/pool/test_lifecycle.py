@@ -155,6 +155,19 @@ def test_random_numbers_differ_between_workers_and_lives() -> None:
     assert len({first for first, _ in drawn}) == len({second for _, second in drawn}) == 3
 
 
+def test_torch_that_was_loaded_before_the_fork_draws_other_numbers_in_each_worker() -> None:
+    def draw() -> float:
+        import torch
+
+        return float(torch.rand(1))
+
+    drawn = []
+    for _ in range(2):
+        with Pool(1, preload=["torch"]) as pool:
+            drawn.append(pool.submit(draw).result())
+    assert drawn[0] != drawn[1]
+
+
 def test_a_worker_computes_with_one_thread(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.endswith("_NUM_THREADS"):
@@ -162,7 +175,7 @@ def test_a_worker_computes_with_one_thread(pool: Pool, monkeypatch: pytest.Monke
 
     def threads() -> list[int]:
         import numpy.linalg  # noqa: F401 - loads the library that is asked about
-        import threadpoolctl  # type: ignore[import-untyped]
+        import threadpoolctl
 
         return [each["num_threads"] for each in threadpoolctl.threadpool_info()]
 
@@ -446,7 +459,8 @@ def test_an_idle_pool_sleeps() -> None:
         settled = wakes()
         for _ in range(2_000):
             probe.submit(abs, 1).result()
-        assert wakes() == settled
+        # It looks at its workers now and then; what another pool does is nothing to it.
+        assert wakes() - settled < 100
         probe.shutdown()
 
 

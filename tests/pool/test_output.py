@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Listener:
     """Keeps what it is given, by who asked; or only counts it."""
 
+    redraws = False
+
     def __init__(self, *, counting: bool = False) -> None:
         self.asking: object = None
         self.heard: list[tuple[object, str, str]] = []

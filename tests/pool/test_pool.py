@@ -561,7 +561,7 @@ def test_a_callback_of_a_done_future_runs_at_once(pool: Pool) -> None:
         ({"max_workers": True}, TypeError, "max_workers: expected a whole number"),
         ({"name": ""}, ValueError, "name: expected a letter"),
         ({"name": "a b"}, ValueError, "name: expected a letter"),
-        ({"profile": "thread"}, ValueError, "profile: expected 'process'"),
+        ({"profile": "gpu"}, ValueError, "profile: expected 'process' or 'thread'"),
         ({"initializer": 3}, TypeError, "initializer: expected a callable"),
         ({"preload": "numpy"}, TypeError, "preload: expected names of modules"),
     ],

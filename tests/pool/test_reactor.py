@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -68,3 +69,18 @@ def test_what_is_to_be_done_soon_is_done_whether_or_not_the_thread_looks_about()
             reactor.forget(reading)
             os.close(reading)
             os.close(writing)
+
+
+def test_what_is_due_is_not_done_where_what_came_just_before_made_it_needless() -> None:
+    with running() as reactor:
+        needed, done = [True], threading.Event()
+        did: list[str] = []
+        now = time.monotonic_ns()
+        hold = threading.Event()
+        reactor.later(lambda: hold.wait(20))  # so that all of them are due together
+        reactor.at(now, needed.clear, lambda: True)
+        reactor.at(now + 1, lambda: did.append("needless"), lambda: bool(needed))
+        reactor.at(now + 2, done.set, lambda: True)
+        hold.set()
+        assert done.wait(20)
+    assert did == []

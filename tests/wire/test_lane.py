@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -190,3 +191,33 @@ def test_a_dismissal_that_finds_the_lane_full_is_said_before_the_next_word(
     assert known(store, other.id)
     assert not known(store, arena.id)
     other.close()
+
+
+def test_what_there_is_no_descriptor_for_waits_until_there_is_one(
+    lanes: tuple[DescriptorLane, DescriptorLane], arena: Arena, store: Store
+) -> None:
+    ours, theirs = lanes
+    ours.introduce(arena.id, arena.fd, arena.nbytes)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # All numbers below the limit are taken.
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        with pytest.raises(ArrayError, match=r"no descriptor is left here .*: close files"):
+            theirs.update(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    theirs.update(store)
+    assert known(store, arena.id)
+
+
+def test_what_a_peer_handed_over_is_there_although_it_died_with_something_unread(
+    lanes: tuple[DescriptorLane, DescriptorLane], arena: Arena, store: Store
+) -> None:
+    ours, theirs = lanes
+    ours.recall("unread")
+    theirs.introduce(arena.id, arena.fd, arena.nbytes)
+    theirs.close()
+    ours.update(store)
+    assert known(store, arena.id)

@@ -15,7 +15,7 @@ import pytest
 
 from snakepit_nb import options
 from snakepit_nb.errors.types import PoolError
-from snakepit_nb.pool import loans, process
+from snakepit_nb.pool import blackbox, loans, process
 from snakepit_nb.pool.process import Nursery, NurseryGone, WorkerProcess
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ended(fd: int) -> bytes:
 
 
 class Ends:
-    """The six descriptors that a worker is given, and the kernel's ends of them."""
+    """The seven descriptors that a worker is given, and the kernel's ends of them."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = [], []
@@ -48,7 +48,10 @@ class Ends:
             near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self.ours.append(near.detach())
             self.theirs.append(far.detach())
-        for kind in ("out", "err", "heart", "note"):
+        for kind in ("out", "err", "heart", "box", "note"):
+            if kind == "box":
+                self.theirs.append(blackbox.opened())
+                continue
             if kind == "heart":
                 near, far = socket.socketpair()
                 self.ours.append(near.detach())
@@ -71,7 +74,7 @@ class Ends:
             "arena": "",
             "options": {},
         }
-        pid, pidfd = nursery.fork(spec, tuple(self.theirs))  # type: ignore[arg-type]
+        pid, pidfd = nursery.fork(spec, tuple(self.theirs))
         os.close(pidfd)
         return pid
 
@@ -148,7 +151,7 @@ def test_a_preload_that_fails_is_named_and_the_nursery_lives_on() -> None:
 
 def test_a_request_without_its_descriptors_is_refused_and_the_nursery_lives_on(nursery: Nursery) -> None:
     with pytest.raises(PoolError, match="no worker can be forked"):
-        nursery.fork({"worker_id": "n-0"}, ())  # type: ignore[arg-type]
+        nursery.fork({"worker_id": "n-0"}, ())
     with Ends() as ends:
         assert ends.fork(nursery)
 

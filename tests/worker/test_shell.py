@@ -27,7 +27,7 @@ from snakepit_nb.worker import namespace, shell, streams
 received = []
 out = os.dup(1)
 
-def receive(name, text):
+def receive(name, text, whose):
     if received and received[-1][0] == name:
         received[-1][1] += text
     else:

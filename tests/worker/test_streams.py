@@ -26,7 +26,7 @@ class Heard:
         self.threads: set[str] = set()
         self._news = threading.Condition()
 
-    def __call__(self, name: str, text: str) -> None:
+    def __call__(self, name: str, text: str, _whose: int = 0) -> None:
         with self._news:
             self.pieces.append((name, text))
             self.threads.add(threading.current_thread().name)
@@ -66,10 +66,10 @@ def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_first_write_goes_at_once_and_by_the_writer_itself() -> None:
+def test_the_first_line_goes_at_once_and_by_the_writer_itself() -> None:
     with Live() as live:
-        sys.stdout.write("first")
-        assert live.heard.pieces == [("stdout", "first")]
+        sys.stdout.write("first\n")
+        assert live.heard.pieces == [("stdout", "first\n")]
         assert live.heard.threads == {threading.current_thread().name}
 
 
@@ -78,17 +78,24 @@ def test_what_follows_at_once_is_buffered_and_then_sent_by_the_flusher(
 ) -> None:
     with Live() as live:
         monkeypatch.setattr(room, "_QUIET", 3600.0)
-        sys.stdout.write("first ")
+        sys.stdout.write("first\n")
         for word in ("second ", "third"):
             sys.stdout.write(word)
-        assert live.heard.wait_for("first second third")
-        assert live.heard.pieces[0] == ("stdout", "first ")
+        assert live.heard.wait_for("first\nsecond third")
+        assert live.heard.pieces[0] == ("stdout", "first\n")
         assert live.heard.threads == {threading.current_thread().name, "snakepit-streams"}
 
 
-def test_a_lone_write_starts_no_thread() -> None:
+def test_the_parts_of_a_first_line_go_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Live() as live:
+        monkeypatch.setattr(room, "_LATEST", 3600.0)
+        print("run", 7, "is", "over")
+        assert live.heard.pieces == [("stdout", "run 7 is over\n")]
+
+
+def test_a_lone_line_starts_no_thread() -> None:
     with Live():
-        sys.stdout.write("x")
+        sys.stdout.write("x\n")
         assert "snakepit-streams" not in {each.name for each in threading.enumerate()}
 
 
@@ -105,10 +112,10 @@ def test_many_small_writes_are_sent_when_32_ki_characters_wait(monkeypatch: pyte
     with Live() as live:
         monkeypatch.setattr(room, "_QUIET", 3600.0)
         monkeypatch.setattr(room, "_LATEST", 3600.0)
-        sys.stdout.write("begin")
+        sys.stdout.write("begin\n")
         for _ in range(32 * 1024):
             sys.stdout.write("x")
-        assert live.heard.text() == "begin" + "x" * 32 * 1024
+        assert live.heard.text() == "begin\n" + "x" * 32 * 1024
         assert len(live.heard.pieces) == 2
 
 
@@ -200,7 +207,7 @@ def test_closing_a_stream_leaves_it_usable_for_the_next_cell() -> None:
 
 
 def test_prints_are_dropped_quietly_once_the_kernel_is_gone() -> None:
-    def gone(_name: str, _text: str) -> None:
+    def gone(_name: str, _text: str, _whose: int) -> None:
         raise BrokenPipeError
 
     streams = LiveStreams(gone)
@@ -214,7 +221,7 @@ def test_prints_are_dropped_quietly_once_the_kernel_is_gone() -> None:
 def test_an_interrupt_in_the_middle_of_a_send_reaches_the_user_and_later_text_the_kernel() -> None:
     heard: list[str] = []
 
-    def send(_name: str, text: str) -> None:
+    def send(_name: str, text: str, _whose: int) -> None:
         if not heard:
             heard.append("interrupted")
             raise KeyboardInterrupt
@@ -223,7 +230,7 @@ def test_an_interrupt_in_the_middle_of_a_send_reaches_the_user_and_later_text_th
     streams = LiveStreams(send)
     try:
         with pytest.raises(KeyboardInterrupt):
-            sys.stdout.write("one")
+            sys.stdout.write("one\n")
         print("two", flush=True)
     finally:
         streams.restore()
@@ -233,7 +240,7 @@ def test_an_interrupt_in_the_middle_of_a_send_reaches_the_user_and_later_text_th
 def test_a_print_from_within_a_send_waits_its_turn() -> None:
     heard: list[str] = []
 
-    def send(_name: str, text: str) -> None:
+    def send(_name: str, text: str, _whose: int) -> None:
         if not heard:
             sys.stderr.write("from a finaliser")
         heard.append(text)
@@ -264,7 +271,7 @@ FORK = """
 import os, sys
 from snakepit_nb.worker.streams import LiveStreams
 sent = []
-LiveStreams(lambda name, text: sent.append((os.getpid(), text)))
+LiveStreams(lambda name, text, whose: sent.append((os.getpid(), text)))
 print("parent before")
 print("still the parent's")
 pid = os.fork()
@@ -291,7 +298,7 @@ FORK_WHILE_THREADS_PRINT = """
 import os, sys, threading
 from snakepit_nb.worker.streams import LiveStreams
 sent = []
-streams = LiveStreams(lambda name, text: sent.append(text))
+streams = LiveStreams(lambda name, text, whose: sent.append(text))
 stop = threading.Event()
 def chat():
     print("chat")
@@ -321,7 +328,7 @@ MULTIPROCESSING = """
 import multiprocessing, sys
 from snakepit_nb.worker.streams import LiveStreams
 sent = []
-streams = LiveStreams(lambda name, text: sent.append(text))
+streams = LiveStreams(lambda name, text, whose: sent.append(text))
 print("cell")
 print("cell")
 child = multiprocessing.get_context("fork").Process(target=print, args=("child",))
@@ -342,7 +349,7 @@ def test_the_interpreter_ends_while_text_is_on_its_way() -> None:
     done = run(
         "import os\n"
         "from snakepit_nb.worker.streams import LiveStreams\n"
-        "LiveStreams(lambda name, text: os.write(1, text.encode()))\n"
+        "LiveStreams(lambda name, text, whose: os.write(1, text.encode()))\n"
         "for number in range(1000): print(number)\n"
     )
     assert done.stdout == "".join(f"{number}\n" for number in range(1000))
