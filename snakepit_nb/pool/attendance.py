@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from snakepit_nb.errors.types import PoolError
-from snakepit_nb.pool.interrupts import Uninterrupted
+from snakepit_nb.pool.interrupts import Uninterrupted, in_glances
 
 if TYPE_CHECKING:
     from snakepit_nb.pool.future import PoolFuture
@@ -87,7 +87,7 @@ class Attendance:
             # One that came before this line did not raise, one that comes after does.
             if guard.seen:
                 return None
-            worker.channel.wait(left)
+            in_glances(worker.channel.wait, left)
         finally:
             guard.waiting = False
         return worker.channel.receive() or []

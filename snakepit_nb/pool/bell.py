@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import threading
 
+from snakepit_nb.pool.interrupts import in_glances
+
 
 class Bell:
     """Rings once until it is heard.
@@ -32,6 +34,9 @@ class Bell:
             >>> Bell().wait(0.0)
             False
         """
+        return in_glances(self._sleep, timeout)
+
+    def _sleep(self, timeout: float | None) -> bool:
         return self._lock.acquire(
             timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))
         )

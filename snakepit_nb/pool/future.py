@@ -169,7 +169,8 @@ class PoolFuture(concurrent.futures.Future[T]):
                 self._waiters.append(bell)
             try:
                 guard.waiting = True
-                bell.wait(timeout)
+                if not guard.seen:
+                    bell.wait(timeout)
             finally:
                 guard.waiting = False
                 with self._condition:

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 # The module behind `signal`: its functions without conversions that cost more than the rest of a dispatch.
 from _signal import SIGINT, getsignal, signal
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
+
+# An interrupt that is handled just as the main thread goes to sleep does not wake it (Python looks for one before
+# it calls the system, and the system wakes only who sleeps already): it looks again, this often, in seconds.
+_GLANCE: Final = 0.25
 
 _ident = threading.get_ident
 _main_ident: int | None = threading.main_thread().ident
@@ -28,6 +34,29 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def in_glances(wait: Callable[[float | None], bool], timeout: float | None) -> bool:
+    """Sleep by `wait(seconds)` until it says True, at most `timeout` seconds; whether it did.
+
+    In the main thread in short turns, so that no interrupt is slept through.
+
+    Example:
+        >>> in_glances(threading.Event().wait, 0.01)
+        False
+    """
+    if _ident() != _main_ident:
+        return wait(timeout)
+    if timeout is None:
+        while not wait(_GLANCE):
+            pass
+        return True
+    until = time.monotonic() + timeout
+    while not wait(min(_GLANCE, max(0.0, timeout))):
+        timeout = until - time.monotonic()
+        if timeout <= 0:
+            return False
+    return True
 
 
 class Uninterrupted:

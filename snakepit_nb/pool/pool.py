@@ -18,6 +18,7 @@ from snakepit_nb.pool import arguments as given
 from snakepit_nb.pool import loans, output
 from snakepit_nb.pool.calls import own_request, packed
 from snakepit_nb.pool.future import PoolFuture
+from snakepit_nb.pool.interrupts import in_glances
 from snakepit_nb.pool.process import nesting
 from snakepit_nb.pool.request import Request, next_number
 from snakepit_nb.pool.session import Session
@@ -452,7 +453,7 @@ class Pool(concurrent.futures.Executor):
     def _wait_finished(self, timeout: float | None) -> None:
         # A done-callback runs in the very thread that would have to finish.
         if not self._supervisor.reactor.here:
-            self._supervisor.finished.wait(timeout)
+            in_glances(self._supervisor.finished.wait, timeout)
 
     @property
     def closed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
 import threading
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from snakepit_nb.pool.bell import Bell
 from snakepit_nb.pool.interrupts import Uninterrupted
 from tests.pool.conftest import HANG
 
@@ -112,6 +114,26 @@ def test_an_interrupt_ends_the_wait_for_a_result_and_the_request_goes_on(pool: P
         future.result(HANG)
     presser.join()
     assert future.running()
+    gate.open()
+    assert future.result(HANG) == "done"
+
+
+@pytest.mark.parametrize("kind", ["result", "bell", "another_workers_result"])
+def test_an_interrupt_that_came_just_before_the_wait_is_not_slept_through(
+    pool: Pool, gate: Gate, kind: str
+) -> None:
+    # A signal that is handled between Python's last look and the system call wakes nobody: this one never does.
+    future = pool.submit(gate.task, "done")
+    gate.wait_begun()
+    slept = Bell()
+    wait = {"result": future.result, "bell": slept.wait, "another_workers_result": lambda: future._sleep(None)}
+    presser = threading.Timer(0.05, _thread.interrupt_main)
+    rescue = threading.Timer(HANG, lambda: (slept.ring(), gate.open()))
+    with pytest.raises(KeyboardInterrupt):
+        presser.start()
+        rescue.start()
+        wait[kind]()
+    rescue.cancel()
     gate.open()
     assert future.result(HANG) == "done"
 
