@@ -1,0 +1,82 @@
+/**
+ * What a view needs to know of the data: implemented by `data/`, used by `canvas/` and `view/`.
+ *
+ * One store for each model, however many views it has.
+ */
+import type { Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
+
+/** Rows in order of arrival, as columns; index 0 is the oldest that is kept. A view must not keep it over a tick. */
+export interface Rows {
+  readonly length: number;
+  t(i: number): number;
+  dur(i: number): number;
+  extra(i: number): number;
+  id(i: number): number;
+  lane(i: number): number;
+  name(i: number): number;
+  life(i: number): number;
+  kind(i: number): number;
+  outcome(i: number): number;
+}
+
+export interface Density {
+  readonly length: number;
+  t(i: number): number;
+  width(i: number): number;
+  busy(i: number): number;
+  count(i: number): number;
+  failed(i: number): number;
+  lane(i: number): number;
+}
+
+export type Link = "live" | "waiting" | "silent";
+
+export interface Store {
+  readonly rows: Rows;
+  readonly density: Density;
+  readonly lanes: readonly Lane[];
+  readonly open: readonly Open[];
+  readonly summary: Summary | null;
+  /** Columns of the charts, each as long as `t`; times in seconds since the origin. */
+  readonly samples: { t: number[]; queue: number[]; throughput: number[]; p50: number[]; p95: number[]; p99: number[] };
+  /** By lane. */
+  readonly stats: ReadonlyMap<number, { t: number[]; memory_mb: number[]; cpu_percent: number[]; gpu_memory_mb: number[] }>;
+  readonly originMs: number;
+  /** The kernel's clock now, in seconds since the origin, estimated between messages; stands where it is silent. */
+  now(): number;
+  /** "…" where the string is not known. */
+  text(name: number): string;
+  /** Grows with every change: a view draws again where it is another than it drew. */
+  readonly version: number;
+  /** live; waiting: a question is unanswered for a second (the kernel is busy); silent: nothing for 5 s. */
+  readonly link: Link;
+  subscribe(changed: () => void): () => void;
+  send(message: ToKernel): void;
+  details(id: number): Promise<Details>;
+  act(action: Omit<Extract<ToKernel, { verb: "do" }>, "verb" | "ask">): Promise<Done>;
+  file(format: string): Promise<{ message: FileMessage; data: DataView | null }>;
+}
+
+/** What is shown of the rows; empty sets and text show all. */
+export interface Filter {
+  lanes: ReadonlySet<number>;
+  kinds: ReadonlySet<number>;
+  outcomes: ReadonlySet<number>;
+  /** In the name, without regard to case. */
+  text: string;
+}
+
+/** The visible span of time, in seconds since the origin. */
+export interface Span {
+  from: number;
+  to: number;
+}
+
+/** What the canvas tells the view. */
+export interface Hit {
+  /** -1 for a request that still runs: then `open` is it. */
+  row: number;
+  open: Open | null;
+  x: number;
+  y: number;
+}
