@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from snakepit_nb.arrays.sharing import Sharing
     from snakepit_nb.pool.facts import QueueFacts, Totals, WorkerFacts
+    from snakepit_nb.pool.failures import Failure
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -350,6 +351,30 @@ class Pool(concurrent.futures.Executor):
         request = self._supervisor.requests.get(future.request_id)
         return "" if request is None else request.worker_id
 
+    def cancel(self, request_id: int) -> bool:
+        """End a request by its number, queued or running; whether there was one to end.
+
+        For those who know requests from events and not by their futures. It waits for nothing: the future is
+        cancelled at once or soon after.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     pool.cancel(0)
+            False
+        """
+        return self._supervisor.cancel_request(request_id)
+
+    def failure(self, request_id: int) -> Failure | None:
+        """How a request failed, as data that can be shown; None where it did not, or nobody remembers.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     future = pool.submit(int, "one")
+            ...     str(type(future.exception()).__name__), pool.failure(future.request_id).sentence
+            ('ValueError', "invalid literal for int() with base 10: 'one'")
+        """
+        return self._supervisor.failures.get(request_id)
+
     def interrupt(self, future: PoolFuture[Any]) -> None:
         """Raise KeyboardInterrupt in the worker that runs this request; the worker lives on."""
         self._supervisor.interrupt(future)
@@ -459,6 +484,16 @@ class Pool(concurrent.futures.Executor):
     def closed(self) -> bool:
         """Whether the pool takes no more work."""
         return self._supervisor.state.closing or self._supervisor.state.broken is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is over: it is closed, and its last worker is gone.
+
+        Example:
+            >>> Pool(1).finished
+            False
+        """
+        return self._supervisor.finished.is_set()
 
     @property
     def broken(self) -> str | None:
