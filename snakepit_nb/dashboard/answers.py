@@ -52,7 +52,7 @@ def plain(value: object, depth: int = 0) -> object:
     return type(value).__name__
 
 
-def _scalar(value: bool | float | str | None) -> object:
+def _scalar(value: float | str | None) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
