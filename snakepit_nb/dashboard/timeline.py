@@ -38,6 +38,8 @@ _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 _MOST_VIEWS: Final = 64
 _MOST_ERRANDS: Final = 4
 _LONGEST_WINDOW: Final = 7 * 86_400.0
+_SPAN: Final = 2
+_STOPPED: Final = "the pool has stopped"
 _TALLEST: Final = 4_000
 # What a browser may set; ipywidgets would let it set any trait, the code of the widget included.
 _FROM_BROWSER: Final = frozenset({"follow", "window", "selection"})
@@ -61,6 +63,9 @@ class Source(Protocol):
 
     def keyframe(self) -> None:
         """Send everything anew."""
+
+    def shown(self) -> None:
+        """A view was displayed, which may not be heard for long."""
 
     def visible(self, view: str, on: bool) -> None:  # noqa: FBT001 - as the message has it
         """A view is looked at, or not any more."""
@@ -96,8 +101,8 @@ class Timeline(anywidget.AnyWidget):
         height: Pixels of the lanes; 0 for what they need.
         follow: Whether the right edge stays at now.
         window: Seconds that are shown while it follows.
-        selection: From when to when something is selected, in Unix seconds; None where nothing is.
-        ended: Whether the pool has stopped: what is shown stays as it is.
+        selection: From when to when something is selected, as two Unix times in seconds; else empty.
+        ended: Why it shows nothing new any more; empty while it does.
     """
 
     _esm = (_STATIC / "timeline.js").read_text(encoding="utf-8")
@@ -108,10 +113,8 @@ class Timeline(anywidget.AnyWidget):
     height = traitlets.Int(0, min=0, max=_TALLEST).tag(sync=True)
     follow = traitlets.Bool(default_value=True).tag(sync=True)
     window = traitlets.Float(30.0).tag(sync=True)
-    selection = traitlets.Tuple(
-        traitlets.Float(), traitlets.Float(), default_value=None, allow_none=True
-    ).tag(sync=True)
-    ended = traitlets.Bool(default_value=False).tag(sync=True)
+    selection = traitlets.List(traitlets.Float()).tag(sync=True)
+    ended = traitlets.Unicode().tag(sync=True)
 
     def __init__(  # noqa: PLR0913 - all by name but two
         self,
@@ -197,6 +200,7 @@ class Timeline(anywidget.AnyWidget):
                 self._displays.append(display_id)
                 self._shown += 1
                 if self._publisher.watched:
+                    self._feed.shown()
                     data[_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
             (publish or self._publisher.show)(data, display_id)
 
@@ -232,7 +236,7 @@ class Timeline(anywidget.AnyWidget):
                 return
             self._over = True
         self.freeze()
-        self.ended = True
+        self.ended = _STOPPED
         # A view that no display of ours made is inside of another widget, or survived a reload of its page:
         # nothing replaces it, and it goes on showing what it has.
         if len(self._views) <= self._shown:
@@ -299,7 +303,10 @@ class Timeline(anywidget.AnyWidget):
         if asked.view and not self._is_known(asked.view):
             return
         match asked.verb:
-            case "hello" | "resync":
+            case "hello":
+                self._feed.heard(asked.view)
+                self._show_all()
+            case "resync":
                 self._show_all()
             case "visible":
                 self._feed.visible(asked.view, asked.on)
@@ -381,10 +388,11 @@ class Timeline(anywidget.AnyWidget):
         return value
 
     @traitlets.validate("selection")
-    def _check_selection(self, proposal: Mapping[str, Any]) -> tuple[float, float] | None:
-        value: tuple[float, float] | None = proposal["value"]
-        if value is not None and not (all(map(math.isfinite, value)) and value[0] <= value[1]):
-            text = f"selection is None, or from when to when in Unix seconds, got {value!r}"
+    def _check_selection(self, proposal: Mapping[str, Any]) -> list[float]:
+        value: list[float] = proposal["value"]
+        is_span = len(value) == _SPAN and all(map(math.isfinite, value)) and value[0] <= value[1]
+        if value and not is_span:
+            text = f"selection is empty, or from when to when in Unix seconds, got {value!r}"
             raise traitlets.TraitError(text)
         return value
 
