@@ -88,7 +88,7 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
         self._name = found.name
         super().__init__(
             found.name,
-            lambda send: Feed(found.name, send),
+            lambda send: Feed(found.name, send, since_ns=found.made_ns),
             is_over=self._is_pool_over,
             act=self._act_on_pool,
             error_of=self._error_in_pool,
@@ -103,6 +103,19 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
         """Which pool it shows, and whether that goes on."""
         over = ", closed" if self.closed else ", ended" if self.ended else ""
         return f"<Dashboard of pool {self._name!r}{over}>"
+
+    def close(self) -> None:
+        """Leave the report in its place and let go of everything; the pool goes on. Idempotent.
+
+        Example:
+            In a notebook: `dashboard.close()`.
+        """
+        pool = self._pool() if "_pool" in self.__dict__ else None
+        if pool is not None and not self.mini:
+            with _lock:
+                if _shared.get(pool) is self:
+                    del _shared[pool]
+        super().close()
 
     def events(self) -> list[RawEvent]:
         """The events that are kept, oldest first, each as name, measurements and metadata.
@@ -194,6 +207,9 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
                 raise PoolError(text, pool=pool.name)
             return f"request {number} is cancelled"
         pool.kill()
+        if pool.finished:
+            # One that never started ends without an event.
+            self.end()
         return f"pool {pool.name} is stopped"
 
     def _error_in_pool(self, number: int) -> tuple[str, str] | None:

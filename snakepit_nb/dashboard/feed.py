@@ -44,6 +44,7 @@ class Feed:
         pool: The pool's name.
         send: Takes the content and the buffers of each message; called from the feed's own thread.
         interval: Seconds between two messages.
+        since_ns: What came before, on the monotonic clock, is of an earlier pool of the same name.
 
     Attributes:
         on_stopped: Called once, from the feed's thread, when the end of the pool has been sent. An end from
@@ -61,12 +62,18 @@ class Feed:
     """
 
     def __init__(
-        self, pool: str, send: Callable[[dict[str, Any], list[bytes]], None], *, interval: float = 0.1
+        self,
+        pool: str,
+        send: Callable[[dict[str, Any], list[bytes]], None],
+        *,
+        interval: float = 0.1,
+        since_ns: int = 0,
     ) -> None:
         self.on_stopped: Callable[[], None] | None = None
         self.pool = pool
         self._send = send
         self._interval = interval
+        self._since_ns = since_ns
         self._handler_id = f"snakepit_nb.dashboard.feed:{id(self):x}"
         self._pending: deque[RawEvent] = deque()
         self._lock = threading.RLock()
@@ -99,7 +106,8 @@ class Feed:
 
         telemetry.attach_prefix(self._handler_id, (), keep)
         telemetry.replay(self._handler_id)
-        before = _of_this_life(self._drained(), self.pool)
+        since = [event for event in self._drained() if not _is_older(event, self._since_ns)]
+        before = _of_this_life(since, self.pool)
         stamps = [stamp for event in before if (stamp := _stamp(event, self.pool))]
         with self._lock:
             self._begin(min((time.monotonic_ns(), *stamps)))
@@ -295,6 +303,11 @@ class Feed:
 
     def _seconds(self, now_ns: int) -> float:
         return (now_ns - self._tracks.origin_ns) * 1e-9
+
+
+def _is_older(event: RawEvent, since_ns: int) -> bool:
+    stamp = event[2].get("monotonic_ns")
+    return type(stamp) is int and 0 < stamp < since_ns
 
 
 def _of_this_life(before: list[RawEvent], pool: str) -> list[RawEvent]:

@@ -118,6 +118,7 @@ class Pool(concurrent.futures.Executor):
         threads = self._max_workers if profile == "thread" else 0
         self._name = name
         self._age = next(_ages)
+        self._made_ns = time.monotonic_ns()
         first = None if initializer is None else own_request(initializer, tuple(initargs), "initializer")
         self._supervisor = Supervisor(
             name,
@@ -137,6 +138,16 @@ class Pool(concurrent.futures.Executor):
     def name(self) -> str:
         """The pool's name."""
         return self._name
+
+    @property
+    def made_ns(self) -> int:
+        """When it was made, on the monotonic clock in ns: no event of it is older.
+
+        Example:
+            >>> Pool(1).made_ns <= time.monotonic_ns()
+            True
+        """
+        return self._made_ns
 
     @property
     def max_workers(self) -> int:
