@@ -31,6 +31,10 @@ class RecordedComm(BaseComm):
             self.sent.append({"kind": msg_type, "data": data or {}, "buffers": list(buffers or [])})
             self._news.notify_all()
 
+    def close(self, *arguments: Any, **options: Any) -> None:
+        super().close(*arguments, **options)
+        self.on_msg(None)  # it is kept by the test, and what it served is not
+
     def say(self, content: object) -> None:
         """A custom message of a view."""
         self._say({"method": "custom", "content": content})
