@@ -42,11 +42,22 @@ _LETTER: Final = 6.0
 """Pixels of a letter of 11 pixels, on average; what must fit is cut by it."""
 _NAMED: Final = 60
 """From so many bars on, none has its name written into it."""
+_COUNTED: Final = 10
+_ROOM: Final = 46
+"""From more than ten markers with a count in a lane on, they get room for it, in pixels."""
 _LEGEND: Final = 18
 _SAMPLE: Final = "M@x @ym0-5h12v10h-12z"
 _LINE: Final = "M@x @ym0-1h12v2h-12z"
 _WORDS: Final = (
-    *(("w", "waiting"), ("p", "running"), ("l", "cell"), ("u", "span"), ("x", "tainted"), ("s", "saturated")),
+    *(
+        ("w", "waiting"),
+        ("p", "running"),
+        ("l", "cell"),
+        ("lf", "failed cell"),
+        ("u", "span"),
+        ("x", "tainted"),
+        ("s", "saturated"),
+    ),
 )
 _FAILED: Final = {Outcome.ERROR: "e", Outcome.CANCELLED: "c", Outcome.TIMEOUT: "t", Outcome.CRASHED: "k"}
 
@@ -190,14 +201,15 @@ class _Picture:
         many = None
         if len(busy) and lane.kind == "worker":
             ends_of = self._scale(busy["t"] + busy["width"])
-            many = Many(self._scale(busy["t"]), ends_of, busy["busy"], busy["failed"])
+            many = Many(self._scale(busy["t"]), ends_of, busy["busy"], busy["count"], busy["failed"])
         span = (float(_LEFT), float(self._right))
         x0, x1 = self._scale(begins), self._scale(ends)
         made = bars_of(Placed(x0, x1, requests["outcome"], slots, deep), many, span, detail.step)
         css = {"pool": "l", "user": "u"}.get(lane.kind, "o")
         self._rects(css, made.ok, y, bar, gap=deep > 1)
         for outcome, rects in made.failed.items():
-            self._rects(_FAILED.get(Outcome(outcome), "e"), rects, y, bar, gap=deep > 1)
+            failed = "lf" if lane.kind == "pool" else _FAILED.get(Outcome(outcome), "e")
+            self._rects(failed, rects, y, bar, gap=deep > 1)
         if lane.kind == "worker":
             waits = thin(self._scale(begins - requests["extra"]), x0, span, max(detail.step, 2))
             self._rects("w", waits, y + bar + 1, 1.5)
@@ -230,7 +242,7 @@ class _Picture:
         """The name of what ran, written into its bar, where there is room for some of it."""
         letters = (rect.width - 8) / 5.2
         tall = rect.height * bar
-        if letters < 3 or tall < _BAR:  # noqa: PLR2004 - fewer letters tell nothing
+        if letters < min(len(name), 6) or tall < _BAR:  # fewer letters tell nothing
             return
         self._text(
             rect.x + 4, y + rect.y * bar + tall / 2 + 3.3, _cut(name, letters), "nl" if css == "l" else "n"
@@ -274,11 +286,14 @@ class _Picture:
             if not len(places):
                 continue
             y = top + height / 2 + MARKS[kind].place * (height / 2 - 6)
-            for place, number in _close(np.sort(places), detail.apart):
+            placed = list(_close(np.sort(places), detail.apart))
+            if sum(number > 1 for _, number in placed) > _COUNTED:
+                placed = list(_close(np.sort(places), max(detail.apart, _ROOM)))
+            for place, number in placed:
                 self._marks.setdefault(kind, []).append((place, y, number))
 
     def _drawn(self) -> Iterator[str]:
-        for css in ("x", "w", "o", "l", "u", "p", "e", "c", "t", "k"):
+        for css in ("x", "w", "o", "l", "lf", "u", "p", "e", "c", "t", "k"):
             if rects := self._paths.get(css):
                 yield f'<path class="{css}" d="{"".join(rects)}"/>'
         for kind, mark in MARKS.items():
@@ -321,7 +336,8 @@ class _Picture:
                 continue
             dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
             fill = f'fill="{line.colour}" fill-opacity=".22"' if line.filled else 'fill="none"'
-            drawn.append(f'<path {fill} stroke="{line.colour}" class="d"{dash} d="{way}"/>')
+            blue = " b" if line.colour == BLUE else ""
+            drawn.append(f'<path {fill} stroke="{line.colour}" class="d{blue}"{dash} d="{way}"/>')
         bottom = y + charts.HEIGHT - 14
         self._behind.append(f'<path class="a" d="M{_LEFT} {_n(bottom)}H{self._right}"/>')
         self._texts += drawn
@@ -425,7 +441,8 @@ def _style(*, dark: bool | None) -> str:
         "paint-order:stroke;stroke-linejoin:round}.e{fill:url(#e)}.t{fill:url(#t)}.k{fill:url(#k)}"
         ".e,.t,.k{stroke-width:1}.c{fill:none;stroke-width:1.2;stroke-dasharray:2.5 1.5}"
         f".u{{fill:{OUTCOMES[Outcome.CRASHED][1]}}}.x{{fill:url(#x)}}.s{{fill:#e69f00;fill-opacity:.17}}"
-        ".p{fill-opacity:.4;stroke-dasharray:3 2}.l{fill-opacity:.6}.m{stroke-width:.8}"
+        ".lf{fill:url(#e);fill-opacity:.45;stroke:#d55e00}.p{fill-opacity:.4;stroke-dasharray:3 2}"
+        ".l{fill-opacity:.6}.m{stroke-width:.8}"
         ".a{fill:none}.d{stroke-width:1.4;stroke-linejoin:round}"
     )
     if dark is not None:
@@ -436,8 +453,9 @@ def _style(*, dark: bool | None) -> str:
 def _themed(colours: tuple[str, ...]) -> str:
     ground, edge, ink, faint, line, stripe, wait, ok = colours
     return (
-        f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}.k1{{fill:{ink};stroke:{ground}}}"
-        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}"
+        f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}"
+        f".k1{{fill:{ink};stroke:{ground}}}"
+        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.b{{stroke:{ok}}}"
         f".e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}.l{{fill:{edge};stroke:{faint}}}.m{{stroke:{ground}}}"
         f".y{{fill:{ground}}}.v{{stroke:{faint};stroke-dasharray:2 2}}"
     )
