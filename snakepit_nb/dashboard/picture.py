@@ -123,22 +123,23 @@ def as_svg(frame: Frame, *, width: int = 960, dark: bool | None = False, largest
 def draw(shot: Snapshot, *, width: int = 960, dark: bool | None = False, largest: int = LARGEST) -> str:
     """The same, of a keyframe that was read."""
     width = min(max(width, 480), 4000)
+    times = _scale_of(shot, _LEFT, width - _RIGHT)
     for detail in _LADDER:
-        drawn = _Picture(shot, width, detail, max(largest, 14_000)).whole(dark=dark)
+        drawn = _Picture(shot, times, width, detail, max(largest, 14_000)).whole(dark=dark)
         if drawn is not None:
             return drawn
-    return _Picture(shot, width, _LADDER[-1], _UNBOUNDED).whole(dark=dark) or ""
+    return _Picture(shot, times, width, _LADDER[-1], _UNBOUNDED).whole(dark=dark) or ""
 
 
 class _Picture:
     """One picture in the making: what is drawn grows from top to bottom."""
 
-    def __init__(self, shot: Snapshot, width: int, detail: _Detail, largest: int) -> None:
+    def __init__(self, shot: Snapshot, times: Scale, width: int, detail: _Detail, largest: int) -> None:
         self._shot, self._width, self._detail = shot, width, detail
         self._left = largest
         self._largest = largest
         self._right = width - _RIGHT
-        self._scale = _scale_of(shot, _LEFT, self._right)
+        self._scale = times
         self._lanes = _chosen(shot.lanes, detail.lanes)
         self._left_out = len(shot.lanes) - len(self._lanes)
         self._y = float(_TOP)
