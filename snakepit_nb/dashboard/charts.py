@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snakepit_nb.dashboard.marks import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from snakepit_nb.dashboard.signs import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from snakepit_nb.dashboard.words import amount, duration
 
 if TYPE_CHECKING:

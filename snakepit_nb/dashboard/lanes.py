@@ -1,244 +1,210 @@
-"""The bars of one lane, few enough to be drawn: wide ones by themselves, narrow ones as columns of how busy.
+"""The lanes of the timeline: one for the pool, one for each slot of a worker, and who lives in it.
 
-*Rule:* what is returned is bounded by columns and rows, never by how many requests there were.
+*Rule:* pure. A lane is made when a worker of it is first mentioned, and stays where it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+from snakepit_nb.dashboard.names import clean
+from snakepit_nb.dashboard.protocol import POOL_LANE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
 
-    from numpy.typing import NDArray
-
-    Column = NDArray[Any]
-
-_LEVELS: Final = 4
-_TOO_MANY: Final = 20_000
-"""From so many bars in a lane on, those that overlap are not told apart."""
-_SAME: Final = 0.002
-"""Seconds by which the clocks of two ends may differ without it being an overlap."""
-_ERROR: Final = 2
-_NARROWEST: Final = 3.0
-"""Pixels of a failed bar, however short it was."""
+MOST: Final = 4_096
+_WORKERS: Final = 4_096
+_PLACE: Final = re.compile(r"-(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
+_HIGHEST_LIFE: Final = 0xFFFF
 
 
-class Rect(NamedTuple):
-    """A rectangle; x and width in pixels, y and height as parts of the lane's bars."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(slots=True)
-class Bars:
-    """What is drawn in a lane.
+class Worker:
+    """One life in a lane.
 
     Attributes:
-        ok: Bars that ended well, and columns of many: the higher, the busier.
-        failed: The others, by outcome.
-        waits: Thin lines from when a request began to wait until it ran.
-        wide: For each bar that stands by itself: its place among the lane's rows, and where it is.
+        worker_id: Its name.
+        lane: Where it lives; `place` is its number.
+        life: The how-manieth there it is, from 1; 0 where its name does not say.
+        capacity: How many requests it runs at once.
+        alive: Whether it may run something.
+        ended_ns: When it last ended a request.
     """
 
-    ok: list[Rect] = field(default_factory=list)
-    failed: dict[int, list[Rect]] = field(default_factory=dict)
-    waits: list[Rect] = field(default_factory=list)
-    wide: list[tuple[int, Rect]] = field(default_factory=list)
+    __slots__ = ("alive", "capacity", "ended_ns", "lane", "life", "place", "worker_id")
+
+    def __init__(self, worker_id: str, lane: Lane, life: int) -> None:
+        self.worker_id = worker_id
+        self.lane = lane
+        self.place = lane.number
+        self.life = life
+        self.capacity = 1
+        self.alive = True
+        self.ended_ns = 0
 
 
-class Placed(NamedTuple):
-    """The bars of a lane: begin and end in pixels, how they ended (1: well), what `slots_of` says of them."""
+class Lane:
+    """One lane.
 
-    begins: Column
-    ends: Column
-    outcomes: Column
-    slots: Column
-    deep: int
-
-
-class Many(NamedTuple):
-    """Stretches of a lane, in pixels, of which sums are known: how busy, how many ended, how many failed."""
-
-    begins: Column
-    ends: Column
-    busy: Column
-    ended: Column
-    failed: Column
-
-
-def slots_of(begins: Column, ends: Column, most: int) -> tuple[Column, int]:
-    """Which row of its lane each bar is in, so that none lies on another, and how many rows there are.
-
-    Bars that find no row get the number `most`.
-
-    Example:
-        >>> import numpy as np
-        >>> slots_of(np.array([0.0, 1.0, 2.0]), np.array([2.0, 3.0, 4.0]), 8)
-        (array([0, 1, 0]), 2)
+    Attributes:
+        number: Its place.
+        label: What people call it.
+        kind: pool, worker or user.
+        workers: The lives in it that have not ended, the oldest first.
+        tainted_ns: Until when it takes no work; 0 where it does.
     """
-    rows = np.zeros(len(begins), int)
-    order = np.argsort(begins, kind="stable")
-    starts, stops = begins[order], ends[order]
-    if not (starts[1:] < np.maximum.accumulate(stops)[:-1] - _SAME).any():
-        return rows, 1
-    if len(begins) > _TOO_MANY:
-        rows[:] = most
-        return rows, 1
-    free: list[float] = []
-    for place, start, stop in zip(order.tolist(), starts.tolist(), stops.tolist(), strict=True):
-        for row, until in enumerate(free):
-            if until - _SAME <= start:
-                free[row] = stop
-                rows[place] = row
-                break
-        else:
-            rows[place] = len(free)
-            if len(free) < most:
-                free.append(stop)
-    return rows, len(free)
+
+    __slots__ = ("kind", "label", "number", "tainted_ns", "workers")
+
+    def __init__(self, number: int, label: str, kind: str) -> None:
+        self.number = number
+        self.label = label
+        self.kind = kind
+        self.workers: list[Worker] = []
+        self.tainted_ns = 0
+
+    @property
+    def capacity(self) -> int:
+        """How many requests run in it at once."""
+        return self.workers[-1].capacity if self.workers else 1
 
 
-def bars_of(placed: Placed, many: Many | None, span: tuple[float, float], step: int) -> Bars:
-    """The bars of a lane.
+class Lanes:
+    """The lanes of one pool.
 
     Args:
-        placed: Those that are known one by one.
-        many: What is known by sums only.
-        span: The lane's first and last pixel.
-        step: Pixels of a column.
-    """
-    made = Bars()
-    begins, ends, outcomes, slots, deep = placed
-    for row in range(deep):
-        last = row == deep - 1
-        # What found no row of its own is told by the last one's columns.
-        mine = (slots == row) | (last & (slots >= deep))
-        own = slots == row
-        y, height = row / deep, 1 / deep
-        good = outcomes <= 1
-        width = ends - begins
-        wide = own & (width >= np.where(good, max(step, 1.5), max(step, _NARROWEST)))
-        for place in np.flatnonzero(wide).tolist():
-            gap = 0.6 if width[place] > _NARROWEST else 0.0
-            rect = Rect(float(begins[place]), y, float(width[place]) - gap, height)
-            where = made.ok if good[place] else made.failed.setdefault(int(outcomes[place]), [])
-            where.append(rect)
-            made.wide.append((place, rect))
-        small = mine & ~wide
-        busy = coverage(begins[small], ends[small], np.ones(int(small.sum())), span, step)
-        # However short it was, it is seen.
-        touched = np.zeros(len(busy))
-        touched[_columns(begins[small], span, step, len(busy))] = 1e-6
-        busy = np.maximum(busy, touched)
-        sums = many if row == 0 else None
-        if sums is not None:
-            busy += coverage(sums.begins, sums.ends, sums.busy, span, step)
-        made.ok += _levels(busy, span, step, y, height)
-        for outcome, rects in _flags(begins[small], outcomes[small], sums, span, step):
-            made.failed.setdefault(outcome, []).extend(
-                rect._replace(y=y, height=rect.height * height) for rect in rects
-            )
-    return made
+        pool: Its name, which the names of its workers begin with.
 
-
-def thin(begins: Column, ends: Column, span: tuple[float, float], step: int) -> list[Rect]:
-    """Stretches as one line each: those that touch or overlap are one."""
-    some = ends > begins
-    busy = coverage(begins[some], ends[some], np.ones(int(some.sum())), span, step)
-    return [
-        Rect(span[0] + start * step, 0, (end - start) * step, 1)
-        for start, end, _ in runs((busy > 0.02).astype(int))  # noqa: PLR2004 - less would not be seen
-    ]
-
-
-def coverage(begins: Column, ends: Column, weights: Column, span: tuple[float, float], step: int) -> Column:
-    """For each column of pixels, how much of it stretches cover, summed with their weights.
+    Attributes:
+        all: The lanes, each at its number.
+        workers: The workers that are known, by name.
+        target: How many workers the pool aims at; 0 where that is not known.
+        ended: Whether the pool is over.
 
     Example:
-        >>> import numpy as np
-        >>> coverage(np.array([0.0]), np.array([1.5]), np.array([1.0]), (0, 3), 1)
-        array([1. , 0.5, 0. ])
+        >>> lanes = Lanes("a-1.b")
+        >>> worker = lanes.worker("a-1.b-3.12")
+        >>> worker.lane.label, worker.life, lanes.worker("a-1.b-3").lane is worker.lane
+        ('a-1.b-3', 12, True)
     """
-    edges = span[0] + np.arange(round((span[1] - span[0]) / step) + 1) * step
-    if not len(begins):
-        return np.zeros(len(edges) - 1)
-    places = np.concatenate((begins, ends))
-    slopes = np.concatenate((weights, -weights)).astype(float)
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    slope = np.cumsum(slopes[order])
-    filled = np.concatenate(([0.0], np.cumsum(slope[:-1] * np.diff(places))))
-    covered: Column = np.maximum(np.diff(np.interp(edges, places, filled)) / step, 0)
-    return covered
+
+    def __init__(self, pool: str) -> None:
+        self._pool = pool
+        self.all = [Lane(POOL_LANE, clean(pool), "pool")]
+        self.workers: dict[str, Worker] = {}
+        self._places: dict[str, Lane] = {}
+        self.target = 0
+        self.ended = False
+
+    def worker(self, worker_id: object) -> Worker:
+        """A worker by its name, which may be mentioned here for the first time.
+
+        Raises:
+            TypeError: that is no name.
+        """
+        if type(worker_id) is not str:
+            message = f"a worker's id is a string, got {type(worker_id).__name__}"
+            raise TypeError(message)
+        worker = self.workers.get(worker_id)
+        return worker if worker is not None else self.born(worker_id)
+
+    def born(self, worker_id: str) -> Worker:
+        """A worker whose life begins, whoever had its name before."""
+        before = self.workers.pop(worker_id, None)
+        if before is not None:
+            self.died(before)
+        place = _PLACE.fullmatch(worker_id, len(self._pool)) if worker_id.startswith(self._pool) else None
+        if place is None:
+            lane, life = self._lane(clean(worker_id), "user"), 0
+        else:
+            life = min(int(place[2] or 1), _HIGHEST_LIFE)
+            lane = self._lane(clean(f"{self._pool}-{int(place[1])}"), "worker")
+        worker = Worker(worker_id, lane, life)
+        if lane.number != POOL_LANE:
+            lane.workers.append(worker)
+        if len(self.workers) >= _WORKERS:
+            self._forget()
+        self.workers[worker_id] = worker
+        return worker
+
+    def _lane(self, label: str, kind: str) -> Lane:
+        lane = self._places.get(label)
+        if lane is None:
+            if len(self.all) >= MOST:
+                return self.all[POOL_LANE]
+            lane = self._places[label] = Lane(len(self.all), label, kind)
+            self.all.append(lane)
+        return lane
+
+    def _forget(self) -> None:
+        dead = [worker_id for worker_id, worker in self.workers.items() if not worker.alive]
+        for worker_id in dead or list(self.workers)[: _WORKERS // 2]:
+            del self.workers[worker_id]
+
+    @staticmethod
+    def died(worker: Worker) -> None:
+        """A worker's life is over."""
+        worker.alive = False
+        if worker in worker.lane.workers:
+            worker.lane.workers.remove(worker)
+
+    def end(self) -> None:
+        """The pool is over."""
+        self.ended = True
+        for lane in self.all:
+            for worker in lane.workers:
+                worker.alive = False
+            lane.workers.clear()
+            lane.tainted_ns = 0
+
+    def idle(self) -> int:
+        """How many lanes have a worker, which may be busy."""
+        return sum(bool(lane.workers) for lane in self.all)
+
+    def told(
+        self, busy: Collection[int], now_ns: int, origin_ns: int, queued: int
+    ) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """The lanes as a batch tells them, and how many of the workers are in which state.
+
+        Args:
+            busy: The numbers of the lanes in which something runs.
+            now_ns: The time.
+            origin_ns: The time that the browser counts from.
+            queued: How many requests wait.
+        """
+        counts = {"busy": 0, "idle": 0, "tainted": 0, "starting": 0, "target": self.target}
+        places = self.all[1:]
+        tainted = {lane.number for lane in places if not lane.workers and lane.tainted_ns > now_ns}
+        missing = self.target - sum(bool(lane.workers) for lane in places) - len(tainted)
+        ended = "gone" if self.ended else "busy" if busy else "idle"
+        lanes = [_told(self.all[POOL_LANE], ended, None)]
+        for lane in places:
+            if lane.number in tainted:
+                state = "tainted"
+            elif lane.workers:
+                state = "busy" if lane.number in busy else "idle"
+            elif missing > 0 and not self.ended:
+                missing -= 1
+                state = "starting"
+            else:
+                state = "gone"
+            if state in counts:
+                counts[state] += 1
+            until = (lane.tainted_ns - origin_ns) * 1e-9 if state == "tainted" else None
+            lanes.append(_told(lane, state, until))
+        if not self.ended:  # the first of a slot, which no event has named yet
+            counts["starting"] += max(0, min(missing, queued))
+        counts["target"] = max(self.target, counts["busy"] + counts["idle"] + counts["tainted"])
+        return lanes, counts
 
 
-def runs(levels: Column) -> list[tuple[int, int, int]]:
-    """Stretches of the same level above 0: where each begins, where it ends, and the level.
-
-    Example:
-        >>> import numpy as np
-        >>> runs(np.array([0, 2, 2, 1, 0]))
-        [(1, 3, 2), (3, 4, 1)]
-    """
-    if not len(levels):
-        return []
-    changes = np.flatnonzero(np.diff(levels)) + 1
-    starts = np.concatenate(([0], changes))
-    ends = np.concatenate((changes, [len(levels)]))
-    return [
-        (int(start), int(end), int(levels[start]))
-        for start, end in zip(starts, ends, strict=True)
-        if levels[start] > 0
-    ]
-
-
-def _levels(busy: Column, span: tuple[float, float], step: int, y: float, height: float) -> list[Rect]:
-    levels = np.ceil(np.minimum(busy, 1) * _LEVELS - 1e-9).astype(int)
-    levels[(busy > 0) & (levels == 0)] = 1
-    found = []
-    for start, end, level in runs(levels):
-        tall = height * level / _LEVELS
-        found.append(Rect(span[0] + start * step, y + height - tall, (end - start) * step, tall))
-    return found
-
-
-def _flags(
-    begins: Column, outcomes: Column, many: Many | None, span: tuple[float, float], step: int
-) -> Iterator[tuple[int, list[Rect]]]:
-    """What failed among the narrow ones, by outcome: it hangs from the top, as deep as its part is large."""
-    column = max(step, _NARROWEST)
-    number = int((span[1] - span[0]) / column) + 1
-    columns = _columns(begins, span, column, number)
-    everything = np.bincount(columns, minlength=number).astype(float)
-    of_many = np.zeros(number)
-    if many is not None:
-        columns_of_many = _columns(many.begins, span, column, number)
-        everything += np.bincount(columns_of_many, weights=many.ended, minlength=number)
-        of_many += np.bincount(columns_of_many, weights=many.failed, minlength=number)
-    for outcome in (5, 4, 3, 2):
-        failed = np.bincount(columns[outcomes == outcome], minlength=number).astype(float)
-        if outcome == _ERROR:
-            failed += of_many
-        if not failed.any():
-            continue
-        part = failed / np.maximum(everything, 1)
-        levels = np.where(failed > 0, np.clip(np.rint(part * _LEVELS), 1, _LEVELS), 0).astype(int)
-        yield (
-            outcome,
-            [
-                Rect(span[0] + start * column, 0, (end - start) * column, level / _LEVELS)
-                for start, end, level in runs(levels)
-            ],
-        )
-
-
-def _columns(places: Column, span: tuple[float, float], step: float, number: int) -> Column:
-    columns: Column = np.clip(((places - span[0]) / step).astype(int), 0, max(number - 1, 0))
-    return columns
+def _told(lane: Lane, state: str, until: float | None) -> dict[str, Any]:
+    return {
+        "lane": lane.number,
+        "label": lane.label,
+        "kind": lane.kind,
+        "worker": clean(lane.workers[-1].worker_id) if lane.workers else None,
+        "tainted_until": until,
+        "state": state,
+    }

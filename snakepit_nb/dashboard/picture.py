@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from snakepit_nb.dashboard import charts
-from snakepit_nb.dashboard.lanes import Many, Placed, Rect, bars_of, slots_of, thin
-from snakepit_nb.dashboard.marks import BLUE, MARKS, OUTCOMES
+from snakepit_nb.dashboard.bars import Many, Placed, Rect, bars_of, slots_of, thin
 from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
 from snakepit_nb.dashboard.scales import Scale, scale, when
+from snakepit_nb.dashboard.signs import BLUE, MARKS, OUTCOMES
 from snakepit_nb.dashboard.snapshot import Frame, Lane, Snapshot, Table, one_line, read
 from snakepit_nb.dashboard.words import count, duration, headline, totals
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from snakepit_nb.dashboard import picture
 from snakepit_nb.dashboard.lives import Life, lives
-from snakepit_nb.dashboard.marks import MARKS, OUTCOMES, word
 from snakepit_nb.dashboard.protocol import Kind, Outcome
 from snakepit_nb.dashboard.scales import clock, when
+from snakepit_nb.dashboard.signs import MARKS, OUTCOMES, word
 from snakepit_nb.dashboard.snapshot import Frame, Snapshot, one_line, read
 from snakepit_nb.dashboard.words import amount, count, duration, headline, latencies, totals
 

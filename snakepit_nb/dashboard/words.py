@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from snakepit_nb.dashboard.marks import OUTCOMES
 from snakepit_nb.dashboard.protocol import Kind
+from snakepit_nb.dashboard.signs import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
