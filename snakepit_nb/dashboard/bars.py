@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Column = NDArray[Any]
@@ -20,6 +22,7 @@ _TOO_MANY: Final = 20_000
 """From so many bars in a lane on, those that overlap are not told apart."""
 _SAME: Final = 0.002
 """Seconds by which the clocks of two ends may differ without it being an overlap."""
+_ERROR: Final = 2
 _NARROWEST: Final = 3.0
 """Pixels of a failed bar, however short it was."""
 
@@ -61,11 +64,12 @@ class Placed(NamedTuple):
 
 
 class Many(NamedTuple):
-    """Stretches of a lane for which only sums are known: in pixels, how busy it was, how many failed."""
+    """Stretches of a lane, in pixels, of which sums are known: how busy, how many ended, how many failed."""
 
     begins: Column
     ends: Column
     busy: Column
+    ended: Column
     failed: Column
 
 
@@ -120,33 +124,27 @@ def bars_of(placed: Placed, many: Many | None, span: tuple[float, float], step: 
         y, height = row / deep, 1 / deep
         good = outcomes <= 1
         width = ends - begins
-        wide = own & (width >= max(step, 1.5))
-        for place in np.flatnonzero(wide & good).tolist():
-            x = float(begins[place])
+        wide = own & (width >= np.where(good, max(step, 1.5), max(step, _NARROWEST)))
+        for place in np.flatnonzero(wide).tolist():
             gap = 0.6 if width[place] > _NARROWEST else 0.0
-            rect = Rect(x, y, float(width[place]) - gap, height)
-            made.ok.append(rect)
+            rect = Rect(float(begins[place]), y, float(width[place]) - gap, height)
+            where = made.ok if good[place] else made.failed.setdefault(int(outcomes[place]), [])
+            where.append(rect)
             made.wide.append((place, rect))
-        small = mine & good & ~wide
+        small = mine & ~wide
         busy = coverage(begins[small], ends[small], np.ones(int(small.sum())), span, step)
         # However short it was, it is seen.
         touched = np.zeros(len(busy))
         touched[_columns(begins[small], span, step, len(busy))] = 1e-6
         busy = np.maximum(busy, touched)
-        if many is not None and row == 0:
-            busy = busy + coverage(many.begins, many.ends, many.busy, span, step)
+        sums = many if row == 0 else None
+        if sums is not None:
+            busy += coverage(sums.begins, sums.ends, sums.busy, span, step)
         made.ok += _levels(busy, span, step, y, height)
-        for outcome in np.unique(outcomes[mine & ~good]).tolist():
-            rects = made.failed.setdefault(int(outcome), [])
-            chosen = mine & (outcomes == outcome)
-            alone = chosen & own & (width >= max(step, _NARROWEST))
-            rects += [
-                Rect(float(begins[place]), y, float(width[place]), height)
-                for place in np.flatnonzero(alone).tolist()
-            ]
-            rects += _flags(begins[chosen & ~alone], span, step, y, height)
-    if many is not None and many.failed.any():
-        made.failed.setdefault(2, []).extend(_flags(many.begins[many.failed > 0], span, step, 0, 1))
+        for outcome, rects in _flags(begins[small], outcomes[small], sums, span, step):
+            made.failed.setdefault(outcome, []).extend(
+                rect._replace(y=y, height=rect.height * height) for rect in rects
+            )
     return made
 
 
@@ -211,15 +209,34 @@ def _levels(busy: Column, span: tuple[float, float], step: int, y: float, height
     return found
 
 
-def _flags(begins: Column, span: tuple[float, float], step: int, y: float, height: float) -> list[Rect]:
-    """Short failed bars: seen however short, merged where they would lie on each other."""
+def _flags(
+    begins: Column, outcomes: Column, many: Many | None, span: tuple[float, float], step: int
+) -> Iterator[tuple[int, list[Rect]]]:
+    """What failed among the narrow ones, by outcome: it hangs from the top, as deep as its part is large."""
     column = max(step, _NARROWEST)
-    marked = np.zeros(int((span[1] - span[0]) / column) + 1, int)
-    marked[_columns(begins, span, column, len(marked))] = 1
-    return [
-        Rect(span[0] + start * column, y, min((end - start) * column, span[1] - span[0]), height)
-        for start, end, _ in runs(marked)
-    ]
+    number = int((span[1] - span[0]) / column) + 1
+    columns = _columns(begins, span, column, number)
+    everything = np.bincount(columns, minlength=number).astype(float)
+    of_many = np.zeros(number)
+    if many is not None:
+        columns_of_many = _columns(many.begins, span, column, number)
+        everything += np.bincount(columns_of_many, weights=many.ended, minlength=number)
+        of_many += np.bincount(columns_of_many, weights=many.failed, minlength=number)
+    for outcome in (5, 4, 3, 2):
+        failed = np.bincount(columns[outcomes == outcome], minlength=number).astype(float)
+        if outcome == _ERROR:
+            failed += of_many
+        if not failed.any():
+            continue
+        part = failed / np.maximum(everything, 1)
+        levels = np.where(failed > 0, np.clip(np.rint(part * _LEVELS), 1, _LEVELS), 0).astype(int)
+        yield (
+            outcome,
+            [
+                Rect(span[0] + start * column, 0, (end - start) * column, level / _LEVELS)
+                for start, end, level in runs(levels)
+            ],
+        )
 
 
 def _columns(places: Column, span: tuple[float, float], step: float, number: int) -> Column:

@@ -42,11 +42,26 @@ _LETTER: Final = 6.0
 """Pixels of a letter of 11 pixels, on average; what must fit is cut by it."""
 _NAMED: Final = 60
 """From so many bars on, none has its name written into it."""
+_COUNTED: Final = 10
+_ROOM: Final = 46
+"""From more than ten markers with a count in a lane on, they get room for it, in pixels."""
+_UNBOUNDED: Final = 1 << 30
 _LEGEND: Final = 18
+_KINDS: Final = tuple(MARKS)
+_RANKS: Final = np.zeros(256, int)
+_RANKS[list(_KINDS)] = range(len(_KINDS))
 _SAMPLE: Final = "M@x @ym0-5h12v10h-12z"
 _LINE: Final = "M@x @ym0-1h12v2h-12z"
 _WORDS: Final = (
-    *(("w", "waiting"), ("p", "running"), ("l", "cell"), ("u", "span"), ("x", "tainted"), ("s", "saturated")),
+    *(
+        ("w", "waiting"),
+        ("p", "running"),
+        ("l", "cell"),
+        ("lf", "failed cell"),
+        ("u", "span"),
+        ("x", "tainted"),
+        ("s", "saturated"),
+    ),
 )
 _FAILED: Final = {Outcome.ERROR: "e", Outcome.CANCELLED: "c", Outcome.TIMEOUT: "t", Outcome.CRASHED: "k"}
 
@@ -60,7 +75,7 @@ class _Detail(NamedTuple):
         lanes: How many lanes are drawn; the others are counted.
         rows: How many requests of a lane that overlap are told apart.
         points: Points of a line.
-        alike: Whether markers of different kinds become one, too.
+        alike: Whether markers of different kinds become one, too: the gravest stands for them.
     """
 
     step: int
@@ -77,8 +92,10 @@ _LADDER: Final = (
     _Detail(3, 16, 32, 6, 120),
     _Detail(4, 24, 24, 4, 100),
     _Detail(6, 40, 16, 4, 80),
-    _Detail(10, 70, 12, 2, 60),
-    _Detail(20, 110, 8, 2, 40),
+    _Detail(6, 46, 24, 3, 80, alike=True),
+    _Detail(10, 46, 16, 2, 60, alike=True),
+    _Detail(16, 60, 12, 2, 50, alike=True),
+    _Detail(24, 90, 8, 1, 40, alike=True),
     _Detail(40, 300, 4, 1, 24, alike=True),
 )
 
@@ -94,7 +111,7 @@ def as_svg(frame: Frame, *, width: int = 960, dark: bool | None = False, largest
         frame: A keyframe batch: its content and its buffers.
         width: In pixels; at least 480.
         dark: Its ground; None leaves it to the reader's system.
-        largest: How many bytes it may have; not less than 12,000.
+        largest: How many bytes it may have; not less than 14,000.
 
     Example:
         >>> as_svg(({"summary": {"pool": "default"}}, []))[:4]
@@ -106,20 +123,23 @@ def as_svg(frame: Frame, *, width: int = 960, dark: bool | None = False, largest
 def draw(shot: Snapshot, *, width: int = 960, dark: bool | None = False, largest: int = LARGEST) -> str:
     """The same, of a keyframe that was read."""
     width = min(max(width, 480), 4000)
+    times = _scale_of(shot, _LEFT, width - _RIGHT)
     for detail in _LADDER:
-        drawn = _Picture(shot, width, detail).whole(dark=dark)
-        if len(drawn.encode()) <= max(largest, 12_000):
-            break
-    return drawn
+        drawn = _Picture(shot, times, width, detail, max(largest, 14_000)).whole(dark=dark)
+        if drawn is not None:
+            return drawn
+    return _Picture(shot, times, width, _LADDER[-1], _UNBOUNDED).whole(dark=dark) or ""
 
 
 class _Picture:
     """One picture in the making: what is drawn grows from top to bottom."""
 
-    def __init__(self, shot: Snapshot, width: int, detail: _Detail) -> None:
+    def __init__(self, shot: Snapshot, times: Scale, width: int, detail: _Detail, largest: int) -> None:
         self._shot, self._width, self._detail = shot, width, detail
+        self._left = largest
+        self._largest = largest
         self._right = width - _RIGHT
-        self._scale = _scale_of(shot, _LEFT, self._right)
+        self._scale = times
         self._lanes = _chosen(shot.lanes, detail.lanes)
         self._left_out = len(shot.lanes) - len(self._lanes)
         self._y = float(_TOP)
@@ -129,9 +149,12 @@ class _Picture:
         self._texts: list[str] = []
         self._behind: list[str] = []
 
-    def whole(self, *, dark: bool | None) -> str:
+    def whole(self, *, dark: bool | None) -> str | None:
+        """The picture; None where it would be too large."""
         for number, lane in enumerate(self._lanes):
             self._lane(lane, number)
+            if self._left < 0:
+                return None
         self._spans(Kind.SATURATED, _TOP, self._y - _TOP, "s")
         if self._left_out > 0:
             self._text(
@@ -147,12 +170,13 @@ class _Picture:
         size = f'width="{self._width}" height="{height}" viewBox="0 0 {self._width} {height}"'
         title = html.escape(describe(self._shot))
         ground = f'<rect x=".5" y=".5" width="{self._width - 1}" height="{height - 1}" rx="8" class="g"/>'
-        return (
+        drawn = (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" '
             f'font-family="system-ui,-apple-system,Segoe UI,Helvetica,Arial,sans-serif" font-size="11">'
             f"<title>{title}</title><style>{_style(dark=dark)}</style>{self._patterns()}{ground}"
             f"{''.join(self._heading())}{''.join(body)}</svg>"
         )
+        return drawn if len(drawn.encode()) <= self._largest else None
 
     def _heading(self) -> Iterator[str]:
         shot = self._shot
@@ -190,14 +214,15 @@ class _Picture:
         many = None
         if len(busy) and lane.kind == "worker":
             ends_of = self._scale(busy["t"] + busy["width"])
-            many = Many(self._scale(busy["t"]), ends_of, busy["busy"], busy["failed"])
+            many = Many(self._scale(busy["t"]), ends_of, busy["busy"], busy["count"], busy["failed"])
         span = (float(_LEFT), float(self._right))
         x0, x1 = self._scale(begins), self._scale(ends)
         made = bars_of(Placed(x0, x1, requests["outcome"], slots, deep), many, span, detail.step)
         css = {"pool": "l", "user": "u"}.get(lane.kind, "o")
         self._rects(css, made.ok, y, bar, gap=deep > 1)
         for outcome, rects in made.failed.items():
-            self._rects(_FAILED.get(Outcome(outcome), "e"), rects, y, bar, gap=deep > 1)
+            failed = "lf" if lane.kind == "pool" else _FAILED.get(Outcome(outcome), "e")
+            self._rects(failed, rects, y, bar, gap=deep > 1)
         if lane.kind == "worker":
             waits = thin(self._scale(begins - requests["extra"]), x0, span, max(detail.step, 2))
             self._rects("w", waits, y + bar + 1, 1.5)
@@ -224,13 +249,15 @@ class _Picture:
                 wide = "1"
             tall = _n(max(rect.height * height - less, 1))
             at = f"M{number(rect.x)} {_n(y + rect.y * height)}"
-            self._paths.setdefault(css, []).append(f"{at}h{wide}v{tall}h-{wide}z")
+            path = f"{at}h{wide}v{tall}h-{wide}z"
+            self._left -= len(path)
+            self._paths.setdefault(css, []).append(path)
 
     def _name(self, name: str, rect: Rect, y: float, bar: float, css: str) -> None:
         """The name of what ran, written into its bar, where there is room for some of it."""
         letters = (rect.width - 8) / 5.2
         tall = rect.height * bar
-        if letters < 3 or tall < _BAR:  # noqa: PLR2004 - fewer letters tell nothing
+        if letters < min(len(name), 6) or tall < _BAR:  # fewer letters tell nothing
             return
         self._text(
             rect.x + 4, y + rect.y * bar + tall / 2 + 3.3, _cut(name, letters), "nl" if css == "l" else "n"
@@ -265,20 +292,25 @@ class _Picture:
         found = rows.where(moment)
         if not len(found):
             return
-        x = self._scale(found["t"])
+        order = np.argsort(found["t"], kind="stable")
+        x, kinds = self._scale(found["t"])[order], found["kind"][order]
+        ranks = _RANKS[kinds]
         if detail.alike:
-            groups = [(Kind(int(found["kind"].max())), x)]
+            groups = [np.arange(len(x))]
         else:
-            groups = [(kind, x[found["kind"] == kind]) for kind in MARKS]
-        for kind, places in groups:
-            if not len(places):
-                continue
-            y = top + height / 2 + MARKS[kind].place * (height / 2 - 6)
-            for place, number in _close(np.sort(places), detail.apart):
-                self._marks.setdefault(kind, []).append((place, y, number))
+            groups = [np.flatnonzero(ranks == rank) for rank in np.unique(ranks)]
+        for group in groups:
+            placed = list(_close(x[group], detail.apart))
+            if sum(end - start > 1 for _, start, end in placed) > _COUNTED:
+                placed = list(_close(x[group], max(detail.apart, _ROOM)))
+            for place, start, end in placed:
+                kind = _KINDS[int(ranks[group[start:end]].max())]
+                y = top + height / 2 + MARKS[kind].place * (height / 2 - 6)
+                self._marks.setdefault(kind, []).append((place, y, end - start))
+                self._left -= len(MARKS[kind].shape)
 
     def _drawn(self) -> Iterator[str]:
-        for css in ("x", "w", "o", "l", "u", "p", "e", "c", "t", "k"):
+        for css in ("x", "w", "o", "l", "lf", "u", "p", "e", "c", "t", "k"):
             if rects := self._paths.get(css):
                 yield f'<path class="{css}" d="{"".join(rects)}"/>'
         for kind, mark in MARKS.items():
@@ -321,7 +353,8 @@ class _Picture:
                 continue
             dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
             fill = f'fill="{line.colour}" fill-opacity=".22"' if line.filled else 'fill="none"'
-            drawn.append(f'<path {fill} stroke="{line.colour}" class="d"{dash} d="{way}"/>')
+            blue = " b" if line.colour == BLUE else ""
+            drawn.append(f'<path {fill} stroke="{line.colour}" class="d{blue}"{dash} d="{way}"/>')
         bottom = y + charts.HEIGHT - 14
         self._behind.append(f'<path class="a" d="M{_LEFT} {_n(bottom)}H{self._right}"/>')
         self._texts += drawn
@@ -407,13 +440,13 @@ def _chosen(lanes: tuple[Lane, ...], most: int) -> tuple[Lane, ...]:
     return (*pool, *(lane for lane in lanes if lane.number != POOL_LANE))[: most + 1]
 
 
-def _close(places: Column, apart: float) -> Iterator[tuple[float, int]]:
-    """Places that are close to each other, as one, and how many each stands for; `places` in order."""
+def _close(places: Column, apart: float) -> Iterator[tuple[float, int, int]]:
+    """Places in order; those that are close, as one: its middle, and which of them it stands for."""
     start = 0
     while start < len(places):
         end = int(np.searchsorted(places, places[start] + apart, side="left"))
         end = max(end, start + 1)
-        yield float(places[start:end].mean()), end - start
+        yield float(places[start:end].mean()), start, end
         start = end
 
 
@@ -425,7 +458,8 @@ def _style(*, dark: bool | None) -> str:
         "paint-order:stroke;stroke-linejoin:round}.e{fill:url(#e)}.t{fill:url(#t)}.k{fill:url(#k)}"
         ".e,.t,.k{stroke-width:1}.c{fill:none;stroke-width:1.2;stroke-dasharray:2.5 1.5}"
         f".u{{fill:{OUTCOMES[Outcome.CRASHED][1]}}}.x{{fill:url(#x)}}.s{{fill:#e69f00;fill-opacity:.17}}"
-        ".p{fill-opacity:.4;stroke-dasharray:3 2}.l{fill-opacity:.6}.m{stroke-width:.8}"
+        ".lf{fill:url(#e);fill-opacity:.45;stroke:#d55e00}.p{fill-opacity:.4;stroke-dasharray:3 2}"
+        ".l{fill-opacity:.6}.m{stroke-width:.8}"
         ".a{fill:none}.d{stroke-width:1.4;stroke-linejoin:round}"
     )
     if dark is not None:
@@ -436,8 +470,9 @@ def _style(*, dark: bool | None) -> str:
 def _themed(colours: tuple[str, ...]) -> str:
     ground, edge, ink, faint, line, stripe, wait, ok = colours
     return (
-        f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}.k1{{fill:{ink};stroke:{ground}}}"
-        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}"
+        f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}"
+        f".k1{{fill:{ink};stroke:{ground}}}"
+        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.b{{stroke:{ok}}}"
         f".e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}.l{{fill:{edge};stroke:{faint}}}.m{{stroke:{ground}}}"
         f".y{{fill:{ground}}}.v{{stroke:{faint};stroke-dasharray:2 2}}"
     )

@@ -64,8 +64,9 @@ def as_html(frame: Frame, *, title: str) -> str:
         1
     """
     shot = read(frame)
+    every = lives(shot)
     for limits in _LADDER:
-        tables = _tables(shot, limits)
+        tables = _tables(shot, every, limits)
         if len(tables.encode()) <= _TABLES:
             break
     heading = f"<p{_LEFT}><b>{_text(title, _TITLE)}</b></p>"
@@ -102,8 +103,8 @@ def _state(shot: Snapshot) -> str:
     return f"{state} ({reason})" if reason else state
 
 
-def _tables(shot: Snapshot, limits: _Limits) -> str:
-    parts = [_summary(shot), _lives(shot, limits), _failures(shot, limits)]
+def _tables(shot: Snapshot, every: list[Life], limits: _Limits) -> str:
+    parts = [_summary(shot), _lives(shot, every, limits), _failures(shot, limits)]
     parts += [_slowest(shot, limits), _markers(shot, limits)]
     return "".join(parts)
 
@@ -152,8 +153,7 @@ def _workers(shot: Snapshot) -> str:
     return ", ".join(figures)
 
 
-def _lives(shot: Snapshot, limits: _Limits) -> str:
-    every = lives(shot)
+def _lives(shot: Snapshot, every: list[Life], limits: _Limits) -> str:
     rows = (
         (
             each.label,

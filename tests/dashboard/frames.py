@@ -70,7 +70,7 @@ class Frames:
         """The keyframe."""
         counts = dict.fromkeys(("ok", "error", "cancelled", "timeout", "crashed"), 0)
         for row in self.rows:
-            if row[7] == Kind.REQUEST:
+            if row[7] == Kind.REQUEST and row[8] != Outcome.NONE:
                 counts[Outcome(row[8]).name.lower()] += 1
         labels = self.labels or [f"{self.pool}-{number}" for number in range(1, self.workers + 1)]
         lanes = [{"lane": 0, "label": "pool", "kind": "pool", "worker": None, "state": "idle"}]
