@@ -138,6 +138,8 @@ class Timeline(anywidget.AnyWidget):
         self._over = self._gone = False
         self._errands = threading.BoundedSemaphore(_MOST_ERRANDS)
         super().__init__(pool_name=pool_name, **traits)
+        # A model of its own, which ipywidgets would never close.
+        self._own_layout = None if "layout" in traits else self.layout
         self.on_msg(self._hear)
         source = feed(self._pass_on)
         source.on_stopped = self.end
@@ -260,6 +262,9 @@ class Timeline(anywidget.AnyWidget):
             self.on_msg(self._hear, remove=True)
             _open.discard(self)
         super().close()
+        layout = self.__dict__.get("_own_layout")
+        if layout is not None:
+            layout.close()
 
     # To the browser
 
