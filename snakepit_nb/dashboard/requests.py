@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from snakepit_nb import events
-from snakepit_nb.dashboard.packing import ROW
+from snakepit_nb.dashboard.density import Density
+from snakepit_nb.dashboard.packing import DENSITY, ROW
 from snakepit_nb.dashboard.protocol import Kind, Outcome
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 OUTCOMES: Final[Mapping[str, int]] = {each.name.lower(): each.value for each in Outcome if each}
 
+BUDGET: Final = 2_000
+"""Up to so many requests that end in one tick have a bar each."""
+
+_LONG_NS: Final = 100_000_000  # from here on they have one in any case
 _OPEN: Final = 10_000
 _OPEN_TOLD: Final = 2_000
 _RECENT: Final = 0xFFF  # a mask
@@ -68,6 +73,9 @@ class Requests:
         self._waiting: dict[int, None] = {}
         self._recent = [0] * (_RECENT + 1)
         self._bars: list[bytes] = []
+        self._density: Density | None = None  # where there are too many for a bar each
+        self._ended_told = 0
+        self._since_ns = origin_ns
         self.ended = [0] * len(Outcome)
         self.held: dict[int, list[tuple[int, Record]]] = {}
         self.adopt: Callable[[int], object] = self.held.pop
@@ -94,6 +102,7 @@ class Requests:
             self.ended,
             self._origin_ns,
         )
+        dense = None if self._density is None else self._density.add
         taken = 0
         for number, record in enumerate(records, first):
             name, measured, facts, _, now, _, _ = record
@@ -123,12 +132,15 @@ class Requests:
                         text, place, life = self._unsent(request, facts, now)
                     if began > now:  # noqa: PLR1730 - `min` takes four times as long
                         began = now
-                    bar(
-                        _pack(
-                            (began - origin) * 1e-9, (now - began) * 1e-9, waited * 1e-6,
-                            number, place, text, life, _REQUEST, outcome,
-                        )
-                    )  # fmt: skip
+                    if dense is None or now - began >= _LONG_NS:
+                        bar(
+                            _pack(
+                                (began - origin) * 1e-9, (now - began) * 1e-9, waited * 1e-6,
+                                number, place, text, life, _REQUEST, outcome,
+                            )
+                        )  # fmt: skip
+                    else:
+                        dense(place, (began - origin) * 1e-9, (now - origin) * 1e-9, outcome)
                     latency(queue_us + run_us)
                     ended_by[outcome] += 1
                     taken += 1
@@ -265,8 +277,28 @@ class Requests:
         for request, (worker, sent, wait, name, number) in list(self._open.items()):
             self._open[request] = (worker, sent, wait, int(renumbered[name]), number)
 
-    def take(self) -> Table:
-        """The bars that are new."""
+    def take(self, now_ns: int) -> tuple[Table, Table]:
+        """The bars that are new, and the density that stands for others, since the last time.
+
+        Where more than the budget ended, only those that ran long have a bar, until it is fewer again.
+        """
+        many = sum(self.ended) - self._ended_told > BUDGET
         bars = np.frombuffer(b"".join(self._bars), ROW)
         self._bars.clear()
-        return bars
+        density = self._density
+        since = (self._since_ns - self._origin_ns) * 1e-9
+        if density is None and many:
+            density = Density(since)
+            long = bars["dur"] >= _LONG_NS * 1e-9
+            for began, lasted, _, _, lane, _, _, _, outcome in bars[~long].tolist():
+                density.add(lane, began, began + lasted, outcome)
+            bars = bars[long]
+        dense = np.empty(0, DENSITY)
+        until = (now_ns - self._origin_ns) * 1e-9
+        if density is not None:
+            running = ((int(each[1]), each[4]) for each in self.running())
+            dense = density.table(until, running, [lane.capacity for lane in self._lanes.all])
+        self._density = Density(until) if many else None
+        self._ended_told = sum(self.ended)
+        self._since_ns = now_ns
+        return bars, dense

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from snakepit_nb import events, telemetry
-from snakepit_nb.dashboard.density import density
 from snakepit_nb.dashboard.lanes import Lanes
 from snakepit_nb.dashboard.marks import Marks, Noted
 from snakepit_nb.dashboard.names import MANY, Names
-from snakepit_nb.dashboard.packing import DENSITY
 from snakepit_nb.dashboard.pulse import Pulse
 from snakepit_nb.dashboard.requests import NAMES, OUTCOMES, Requests
 
@@ -28,13 +26,9 @@ if TYPE_CHECKING:
 Numbered: TypeAlias = "tuple[int, Record]"
 Stretch: TypeAlias = "tuple[int, list[Record]]"
 
-BUDGET: Final = 2_000
-"""Up to so many requests that end in one tick have rows of their own."""
-
 _HELD: Final = 4_096
 _MOST: Final = 0xFFFF_FFFF
 _QUIET_NS: Final = 1_000_000_000
-_LONG: Final = 0.1  # seconds from which on a request has a row also where there are too many
 
 
 class Tick(NamedTuple):
@@ -86,7 +80,7 @@ class Tracks:
         self.requests.adopt = self._adopt
         self.dropped = 0
         self._next = 1
-        self._ticked_ns = self._requested_ns = origin_ns
+        self._requested_ns = origin_ns
         self._requests_taken = 0
         self._kept: list[Stretch] = []
         self._kept_marks: list[Numbered] = []
@@ -168,14 +162,8 @@ class Tracks:
             self.requests.quiet(self.lanes.idle())
         if self.marks.saturated is not None and not self.requests.waiting:
             self.marks.relieved(now_ns)
-        bars = self.requests.take()
+        bars, dense = self.requests.take(now_ns)
         marks, stats = self.marks.take()
-        dense = np.empty(0, DENSITY)
-        if len(bars) > BUDGET:
-            long = bars["dur"] >= _LONG
-            dense = self._density(bars[~long], now_ns)
-            bars = bars[long]
-        self._ticked_ns = now_ns
         rows = np.concatenate((marks, bars)) if len(marks) else bars
         if len(marks):
             rows = rows[np.argsort(rows["id"], kind="stable")]
@@ -183,11 +171,6 @@ class Tracks:
         kept, kept_marks = self._kept, self._kept_marks
         self._kept, self._kept_marks = [], []
         return Tick((rows, dense, samples, stats), kept, kept_marks)
-
-    def _density(self, bars: Table, now_ns: int) -> Table:
-        running = [(int(each[1]), each[4]) for each in self.requests.running()]
-        since, until = ((each - self.origin_ns) * 1e-9 for each in (self._ticked_ns, now_ns))
-        return density(bars, running, since, until, [lane.capacity for lane in self.lanes.all])
 
     def shorten(self, newest_first: Any) -> Any:  # noqa: ANN401 - an array of numbers
         """Where there are too many names, number anew those that are in use.
