@@ -4,6 +4,8 @@ import type { Colours, ColourName } from "./colours";
 import { KINDS, UNKNOWN } from "./lod";
 
 export type Ctx = CanvasRenderingContext2D;
+/** What tracing and filling a shape needs, on or off the screen. */
+type Pen = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
 interface Glyph {
   readonly colour: ColourName;
@@ -12,7 +14,7 @@ interface Glyph {
   readonly hollow: boolean;
   /** What matters more is drawn later, above the rest. */
   readonly weight: number;
-  trace(ctx: Ctx, x: number, y: number, r: number): void;
+  trace(ctx: Pen, x: number, y: number, r: number): void;
 }
 
 function polygon(...points: readonly (readonly [number, number])[]): Glyph["trace"] {
@@ -104,7 +106,7 @@ export function glyphOf(kind: number): Glyph {
 export const BY_WEIGHT: readonly number[] = [...Array(KINDS).keys()].sort((a, b) => glyphOf(a).weight - glyphOf(b).weight);
 
 /** One glyph, with a rim of the background around it; also for the legend. `many`: it stands for several. */
-export function paintGlyph(ctx: Ctx, kind: number, x: number, y: number, r: number, colours: Colours, many = false): void {
+export function paintGlyph(ctx: Pen, kind: number, x: number, y: number, r: number, colours: Colours, many = false): void {
   const { colour, hollow, trace } = glyphOf(kind);
   ctx.lineJoin = "round";
   ctx.beginPath();

@@ -18,8 +18,10 @@ import type { Tracks } from "./tracks";
 export const BUDGET = 3000;
 /** Below this share of it, sums become bars again: a number that wavers must not make the picture flicker. */
 const BACK = 0.8;
-/** How wide the cell is, in pixels, in which markers of one kind become one. */
+/** How wide the cell is, in pixels, in which markers of one kind become one; doubled while there are more than `MARKS`. */
 export const CELL = 12;
+const WIDEST = 8 * CELL;
+export const MARKS = 1500;
 /** The kinds, and one for those that a newer kernel may send. */
 export const KINDS = 28;
 export const UNKNOWN = 27;
@@ -77,12 +79,12 @@ export class Columns {
   /** How many ended in it (or are seen last in it). */
   count = new Uint32Array(0);
   private step = new Float32Array(0);
-  private spp = 1;
+  private perSecond = 1;
 
   reset(boxes: number, scale: Scale): void {
     this.boxes = boxes;
     this.length = Math.ceil(scale.width) + 1;
-    this.spp = scale.spp;
+    this.perSecond = 1 / scale.spp;
     this.from = Math.floor(scale.from / scale.spp + 1e-3) * scale.spp;
     const size = boxes * CLASSES * this.length;
     this.share = zeroed(this.share, size, (n) => new Float32Array(n));
@@ -97,8 +99,8 @@ export class Columns {
   /** Something that took from `begin` to `end`; the middle of a long one is told by where it starts and stops. */
   add(box: number, kind: number, begin: number, end: number, weight: number, count: number): void {
     const last = this.length - 1;
-    const x0 = Math.min(this.length, Math.max(0, (begin - this.from) / this.spp));
-    const x1 = Math.min(this.length, Math.max(0, (end - this.from) / this.spp));
+    const x0 = Math.min(this.length, Math.max(0, (begin - this.from) * this.perSecond));
+    const x1 = Math.min(this.length, Math.max(0, (end - this.from) * this.perSecond));
     const c0 = Math.min(last, Math.floor(x0));
     const c1 = Math.min(last, Math.floor(x1));
     const at = this.place(box, kind);
@@ -124,6 +126,16 @@ export class Columns {
   }
 }
 
+/** A run of rows, and what decides about each of them. */
+interface Run {
+  first: number;
+  last: number;
+  layout: Layout;
+  scale: Scale;
+  sieve: Sieve;
+  until: number;
+}
+
 export class Scene {
   /** Requests are in the columns, not in `bars`. */
   dense = false;
@@ -131,6 +143,8 @@ export class Scene {
   summed = false;
   /** How many requests there are in the span, those that the kernel summed included. */
   requests = 0;
+  /** How wide markers' cells are now, in pixels. */
+  cell = CELL;
   /** Rows. */
   readonly bars = new IntList();
   readonly spans = new IntList();
@@ -143,27 +157,36 @@ export class Scene {
 
   /** `until`: nothing later is shown, and what ended later runs still. */
   build(rows: Rows, density: Density, layout: Layout, scale: Scale, sieve: Sieve, tracks: Tracks, until = Infinity): void {
-    const budget = this.dense ? BUDGET * BACK : BUDGET;
-    const boxes = layout.boxes.length;
-    this.bars.clear();
-    this.spans.clear();
-    this.areas.clear();
-    this.marks.clear();
-    this.cellFrom = Math.floor(scale.from / (CELL * scale.spp));
-    this.cellCount = Math.ceil(scale.width / CELL) + 2;
-    this.cells = zeroed(this.cells, boxes * KINDS * this.cellCount, (n) => new Int32Array(n));
-    this.requests = 0;
-    rows.within(scale.from, scale.to, (first, last) => this.sort(rows, first, last, layout, scale, sieve, until, budget));
-    this.dense = this.requests > budget;
-    this.summed = this.dense || density.length > 0;
-    if (!this.summed) return;
-    this.columns.reset(boxes, scale);
-    if (this.dense) {
-      this.bars.clear();
-      rows.within(scale.from, scale.to, (first, last) => this.sum(rows, first, last, layout, scale, sieve, until));
+    // What was right for the last frame is likely right for this one; where it is not, once more.
+    for (let more = true, tries = 0; more && tries < 6; tries++) {
+      this.begin(layout.boxes.length, scale, density.length > 0);
+      rows.within(scale.from, scale.to, (first, last) => this.add({ rows, first, last, layout, scale, sieve, until }));
+      more = this.adapt();
     }
-    density.within(scale.from, scale.to, (first, last) => this.join(density, first, last, layout, scale, sieve, tracks, until));
+    if (!this.summed) return;
+    density.within(scale.from, scale.to, (first, last) => this.join(density, { first, last, layout, scale, sieve, until }, tracks));
     this.columns.finish();
+  }
+
+  private begin(boxes: number, scale: Scale, summed: boolean): void {
+    for (const list of [this.bars, this.spans, this.areas, this.marks]) list.clear();
+    this.requests = 0;
+    this.cellFrom = Math.floor(scale.from / (this.cell * scale.spp));
+    this.cellCount = Math.ceil(scale.width / this.cell) + 2;
+    this.cells = zeroed(this.cells, boxes * KINDS * this.cellCount, (n) => new Int32Array(n));
+    this.summed = this.dense || summed;
+    if (this.summed) this.columns.reset(boxes, scale);
+  }
+
+  /** Whether it must be built once more. */
+  private adapt(): boolean {
+    const { dense, cell } = this;
+    if (!dense && this.requests > BUDGET) this.dense = true;
+    else if (dense && this.requests < BUDGET * BACK) this.dense = false;
+    if (this.marks.length > MARKS && cell < WIDEST) this.cell = cell * 2;
+    // Half as wide they are at most twice as many.
+    else if (this.marks.length < MARKS * 0.4 && cell > CELL) this.cell = cell / 2;
+    return this.dense !== dense || this.cell !== cell;
   }
 
   /** Whether the cell after the marker's has one of its kind too, so that there is no room for its count. */
@@ -172,13 +195,12 @@ export class Scene {
     return key % this.cellCount !== 0 && this.cells[key] !== 0;
   }
 
-  private sort(
-    ...[rows, first, last, layout, scale, sieve, until, budget]: [Rows, number, number, Layout, Scale, Sieve, number, number]
-  ): void {
+  private add({ rows, first, last, layout, scale, sieve, until }: Run & { rows: Rows }): void {
     const { boxOf } = layout;
+    const { columns, dense } = this;
     const from = scale.from;
     const to = Math.min(scale.to, until);
-    const cell = CELL * scale.spp;
+    const perCell = 1 / (this.cell * scale.spp);
     const all = sieve.all;
     for (let i = first; i < last; i++) {
       const t = rows.t(i);
@@ -189,7 +211,12 @@ export class Scene {
       if (box < 0 || !(all || sieve.lets(rows, i))) continue;
       const kind = rows.kind(i);
       if (kind === Kind.REQUEST) {
-        if (this.requests++ <= budget) this.bars.push(i);
+        this.requests++;
+        if (dense) {
+          const ended = t + dur <= until;
+          const outcome = ended ? rows.outcome(i) : Outcome.NONE;
+          columns.add(box, outcome < CLASSES ? outcome : Outcome.NONE, t, ended ? t + dur : until, 1, 1);
+        } else if (this.requests <= BUDGET) this.bars.push(i);
         continue;
       }
       if (kind === Kind.SATURATED) {
@@ -202,7 +229,7 @@ export class Scene {
         continue;
       }
       // A span's own marker stands where it began; one that began earlier stands at the edge.
-      const place = Math.floor(Math.max(t, from) / cell) - this.cellFrom;
+      const place = Math.floor(Math.max(t, from) * perCell) - this.cellFrom;
       const known = kind < UNKNOWN ? kind : UNKNOWN;
       const key = (box * KINDS + known) * this.cellCount + Math.min(this.cellCount - 1, Math.max(0, place));
       const there = this.cells[key]!;
@@ -211,25 +238,8 @@ export class Scene {
     }
   }
 
-  private sum(...[rows, first, last, layout, scale, sieve, until]: [Rows, number, number, Layout, Scale, Sieve, number]): void {
-    const { boxOf } = layout;
-    const to = Math.min(scale.to, until);
-    for (let i = first; i < last; i++) {
-      if (rows.kind(i) !== Kind.REQUEST) continue;
-      const t = rows.t(i);
-      const end = t + rows.dur(i);
-      if (t > to || end < scale.from) continue;
-      const box = boxOf[rows.lane(i)] ?? -1;
-      if (box < 0 || !(sieve.all || sieve.lets(rows, i))) continue;
-      const outcome = end > until ? Outcome.NONE : rows.outcome(i);
-      this.columns.add(box, outcome < CLASSES ? outcome : Outcome.NONE, t, Math.min(end, until), 1, 1);
-    }
-  }
-
   /** What the kernel has summed has neither names nor kinds of failure: a filter for these leaves it out. */
-  private join(
-    ...[density, first, last, layout, scale, sieve, tracks, until]: [Density, number, number, Layout, Scale, Sieve, Tracks, number]
-  ): void {
+  private join(density: Density, { first, last, layout, scale, sieve, until }: Run, tracks: Tracks): void {
     for (let i = first; i < last; i++) {
       const t = density.t(i);
       const end = t + density.width(i);

@@ -24,6 +24,7 @@ export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours
   // Where the middle and the upper edge are taken, for each lane and pixel: a glyph that finds its place taken steps aside.
   taken = zeroed(taken, layout.boxes.length * 2 * wide, (n) => new Uint8Array(n));
   const size = Math.min(5, Math.max(3.5, layout.laneHeight * 0.14));
+  ctx.imageSmoothingEnabled = false;
   for (const kind of BY_WEIGHT) {
     const glyph = glyphOf(kind);
     for (let m = 0; m < marks.length; m++) {
@@ -52,11 +53,19 @@ export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours
       }
       const sprite = surface.sprite(kind, r, count > 1, colours);
       if (sprite === null) paintGlyph(ctx, kind, x, y, r, colours, count > 1);
-      else ctx.drawImage(sprite.image, x - sprite.size / 2, y - sprite.size / 2, sprite.size, sprite.size);
+      else {
+        // On whole pixels of the screen it need not be smoothed.
+        const half = sprite.size / 2;
+        ctx.drawImage(sprite.image, snap(x - half, frame.dpr), snap(y - half, frame.dpr), sprite.size, sprite.size);
+      }
       drawn.glyphs.push(x - r - 1, y - r - 1, x + r + 1, y + r + 1, marks.row.data[m]!, kind, count);
       if (count > 1 && glyph.slot !== "low" && !scene.crowded(m)) number(ctx, count, x + r + 3, y, colours);
     }
   }
+}
+
+function snap(x: number, dpr: number): number {
+  return Math.round(x * dpr) / dpr;
 }
 
 function aside(x: number, r: number, row: number, wide: number): number {
