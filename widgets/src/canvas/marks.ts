@@ -1,0 +1,97 @@
+/** Draws the markers: those of a worker's life in the middle of its lane with a line through it, the others at the edges. */
+import { Kind } from "../protocol";
+import type { Colours } from "./colours";
+import type { Drawn } from "./drawn";
+import type { Frame, Surface } from "./frame";
+import { BY_WEIGHT, glyphOf, paintGlyph } from "./glyphs";
+import type { Ctx } from "./glyphs";
+import { SMALL } from "./lettering";
+import { zeroed } from "./lists";
+import { xOf } from "./scales";
+
+let taken = new Uint8Array(0);
+
+/** The size of a marker at a lane's lower edge tells bytes: from 2 px for up to a kilobyte to 5 px for a gigabyte. */
+export function radiusOfBytes(bytes: number): number {
+  if (!(bytes > 1024)) return 2;
+  return Math.min(5, 2 + Math.log2(bytes / 1024) * 0.15);
+}
+
+export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours, surface: Surface): void {
+  const { rows, scale, layout, scene } = frame;
+  const { marks } = scene;
+  const wide = Math.ceil(scale.width) + 1;
+  // Where the middle and the upper edge are taken, for each lane and pixel: a glyph that finds its place taken steps aside.
+  taken = zeroed(taken, layout.boxes.length * 2 * wide, (n) => new Uint8Array(n));
+  const size = Math.min(5, Math.max(3.5, layout.laneHeight * 0.14));
+  ctx.imageSmoothingEnabled = false;
+  for (const kind of BY_WEIGHT) {
+    const glyph = glyphOf(kind);
+    for (let m = 0; m < marks.length; m++) {
+      if (marks.kind.data[m] !== kind) continue;
+      const at = marks.box.data[m]!;
+      const box = layout.boxes[at]!;
+      const count = marks.count.data[m]!;
+      const exact = Math.round(Math.max(scale.left, xOf(scale, rows.t(marks.first.data[m]!))));
+      let r = size;
+      let x = exact;
+      let y = box.y + box.height / 2;
+      if (glyph.slot === "low") {
+        const bytes = kind === Kind.PROGRESS ? 0 : marks.sum[m]!;
+        r = Math.min(size, Math.round(radiusOfBytes(bytes) * 2) / 2);
+        y = box.y + box.height - r - 1;
+      } else {
+        const row = (at * 2 + (glyph.slot === "middle" ? 0 : 1)) * wide;
+        x = aside(exact - scale.left, r, row, wide) + scale.left;
+        if (glyph.slot === "high") y = box.y + r + 1;
+        else {
+          ctx.fillStyle = colours[glyph.colour];
+          ctx.globalAlpha = 0.7;
+          ctx.fillRect(exact - 0.5, box.y + 1, 1, box.height - 2);
+          ctx.globalAlpha = 1;
+        }
+      }
+      const sprite = surface.sprite(kind, r, count > 1, colours);
+      if (sprite === null) paintGlyph(ctx, kind, x, y, r, colours, count > 1);
+      else {
+        // On whole pixels of the screen it need not be smoothed.
+        const half = sprite.size / 2;
+        ctx.drawImage(sprite.image, snap(x - half, frame.dpr), snap(y - half, frame.dpr), sprite.size, sprite.size);
+      }
+      drawn.glyphs.push(x - r - 1, y - r - 1, x + r + 1, y + r + 1, marks.row.data[m]!, kind, count);
+      if (count > 1 && glyph.slot !== "low" && !scene.crowded(m)) number(ctx, count, x + r + 3, y, colours);
+    }
+  }
+}
+
+function snap(x: number, dpr: number): number {
+  return Math.round(x * dpr) / dpr;
+}
+
+function aside(x: number, r: number, row: number, wide: number): number {
+  const step = Math.ceil(2 * r) + 2;
+  for (const move of [0, step, -step, 2 * step, -2 * step, 3 * step]) {
+    const from = Math.max(0, Math.floor(x + move - r));
+    const to = Math.min(wide - 1, Math.ceil(x + move + r));
+    if (x + move < 0 || x + move >= wide) continue;
+    let free = true;
+    for (let c = from; free && c <= to; c++) free = taken[row + c] === 0;
+    if (!free) continue;
+    taken.fill(1, row + from, row + to + 1);
+    return x + move;
+  }
+  return x;
+}
+
+function number(ctx: Ctx, count: number, x: number, y: number, colours: Colours): void {
+  ctx.font = SMALL;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = colours.bg;
+  const text = `×${count}`;
+  ctx.strokeText(text, x, y + 0.5);
+  ctx.fillStyle = colours.fg;
+  ctx.fillText(text, x, y + 0.5);
+}
