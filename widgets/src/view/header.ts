@@ -39,7 +39,7 @@ export class Header {
 
   constructor(
     private readonly store: Store,
-    private readonly options: { standalone: boolean; mini: boolean },
+    options: { standalone: boolean; mini: boolean },
   ) {
     this.root = h("header", {}, h("div", { class: "who" }, this.#name, this.#state), this.#figures, this.#link);
     this.#link.hidden = options.standalone;

@@ -139,7 +139,7 @@ export class Inspector {
     }
     if (asked !== this.#asked) return;
     if (typeof answer === "string") this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, `The kernel told no more: ${answer}.`));
-    else if (!answer.found) this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, "The kernel no longer keeps this event; what is above is all."));
+    else if (!answer.found) this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, answer.text === "" ? "The kernel no longer keeps this event; what is above is all." : visible(answer.text)));
     else this.#tell(answer);
   }
 

@@ -157,7 +157,8 @@ class Chart {
       const made: uPlot.Series = { label: line.label, stroke, width: panel.each ? 1 : 1.25, points: { show: false }, spanGaps: panel.each };
       if (line.dash !== undefined) made.dash = line.dash;
       if (line.fill === true) made.fill = `${stroke}24`;
-      if (line.stepped === true) made.paths = uPlot.paths.stepped?.({ align: 1 }) ?? null;
+      const stepped = line.stepped === true ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
+      if (stepped !== undefined) made.paths = stepped;
       return made;
     });
     return new uPlot(

@@ -82,8 +82,8 @@ export class Toolbar {
       h(
         "div",
         { class: "set" },
-        tool("−", "Zoom out (-)", () => look.zoom(1.5)),
-        tool("+", "Zoom in (+)", () => look.zoom(1 / 1.5)),
+        tool("−", "Zoom out (-)", () => look.zoom(1 / 1.5)),
+        tool("+", "Zoom in (+)", () => look.zoom(1.5)),
         h("button", { type: "button", title: "Show all (0)", click: () => look.fit() }, "Fit"),
       ),
       h("div", { class: "set filters" }, this.#lane, this.#kind, this.#outcome, this.search),
