@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from snakepit_nb import events
+from snakepit_nb.dashboard.names import clean
 from snakepit_nb.dashboard.packing import ROW, STAT
 from snakepit_nb.dashboard.protocol import POOL_LANE, STAT_COLUMNS, Kind, Outcome
 
@@ -133,10 +135,13 @@ class Marks:
         elif here:
             runs = self._requests.worker_of(event.facts.get("request_id"))
             place, life = (runs.place, runs.life) if runs is not None else (POOL_LANE, 0)
-        seconds = max(0.0, float(seconds))
+        seconds = max(0.0, seconds)
         t = (event.facts["monotonic_ns"] - self._origin_ns) * 1e-9 - (0.0 if ahead else seconds)
+        if not (isfinite(t) and isfinite(seconds) and isfinite(extra)):
+            message = f"{kind.name} tells a number that is none"
+            raise ValueError(message)
         self._rows.append(
-            _pack(t, seconds, float(extra), event.number, place, self._names(name), life, kind, outcome)
+            _pack(t, seconds, extra, event.number, place, self._names(name), life, kind, outcome)
         )
 
     def _nothing(self, event: Noted) -> None:
@@ -233,7 +238,7 @@ class Marks:
     def _stopped(self, event: Noted) -> None:
         self._row(Kind.POOL_STOPPED, event, name=event.facts["reason"], here=False)
         self.state = "broken" if event.facts["reason"] == "broken" else "stopped"
-        self.reason = event.facts["reason"]
+        self.reason = clean(event.facts["reason"])
         self._lanes.end()
         self._requests.end()
         self.relieved(event.facts["monotonic_ns"])

@@ -35,6 +35,7 @@ _LONG_NS: Final = 100_000_000  # from here on they have one in any case
 _OPEN: Final = 10_000
 _OPEN_TOLD: Final = 2_000
 _RECENT: Final = 0xFFF  # a mask
+_AGES: Final = 1e15  # thirty years, in microseconds
 _REQUEST: Final = int(Kind.REQUEST)
 _pack: Final = Struct("<dffIHHHBB").pack
 _QUEUED: Final = events.REQUEST_QUEUED
@@ -112,9 +113,11 @@ class Requests:
                         continue
                     request = facts.get("request_id")
                     if "monotonic_ns" in facts:
-                        now = facts["monotonic_ns"]
+                        now = _moment(facts)
                     queue_us = measured["queue_us"]
                     run_us = measured["duration_us"]
+                    if not 0 <= queue_us + run_us < _AGES:
+                        raise ValueError  # noqa: TRY301 - as below
                     outcome = OUTCOMES[facts["outcome"]]
                     run = opened.pop(request, None)
                     if run is not None and run[0].worker_id == facts.get("worker_id"):
@@ -156,8 +159,11 @@ class Requests:
                     if request in opened or type(request) is not int or len(opened) >= _OPEN:
                         self._make_way(request)
                     if "monotonic_ns" in facts:
-                        now = facts["monotonic_ns"]
-                    opened[request] = (worker, now, measured["queue_us"], names[command], number)
+                        now = _moment(facts)
+                    queue_us = measured["queue_us"]
+                    if not 0 <= queue_us < _AGES:
+                        raise ValueError  # noqa: TRY301 - it is skipped like all that raises
+                    opened[request] = (worker, now, queue_us, names[command], number)
                     waiting.pop(request, None)
                     taken += 1
                 elif name is _QUEUED:
@@ -302,3 +308,12 @@ class Requests:
         self._ended_told = sum(self.ended)
         self._since_ns = now_ns
         return bars, dense
+
+
+def _moment(facts: Mapping[str, Any]) -> int:
+    """When an event was, that brings the time along."""
+    moment = facts["monotonic_ns"]
+    if type(moment) is not int:
+        message = f"a time is a whole number of nanoseconds, got {type(moment).__name__}"
+        raise TypeError(message)
+    return moment
