@@ -99,29 +99,30 @@ _LADDER: Final = (
     _Detail(40, 300, 4, 1, 24, alike=True),
 )
 
-# Ground, frame, ink, faint ink, lines, stripes of lanes, waiting, a request that ended well, a cell, blue;
-# and how much of the yellow of saturation.
-_LIGHT: Final = (
-    "#fbfcfd",
-    "#d9dee5",
-    "#1d2530",
-    "#5c6773",
-    "#e3e8ee",
-    "#f4f6f9",
-    "#9aa5b1",
-    GREEN,
-    "#b9cfe4",
+
+class _Theme(NamedTuple):
+    """The colours of a ground; `much` is how much of the yellow of saturation lies on it."""
+
+    ground: str
+    edge: str
+    ink: str
+    faint: str
+    line: str
+    stripe: str
+    wait: str
+    ok: str
+    cell: str
+    blue: str
+    much: str
+
+
+_LIGHT: Final = _Theme(
+    *("#fbfcfd", "#d9dee5", "#1d2530", "#5c6773", "#e3e8ee", "#f4f6f9", "#9aa5b1"),
+    *(GREEN, "#b9cfe4", BLUE, ".35"),
 )
-_DARK: Final = (
-    "#171b21",
-    "#343c47",
-    "#e8ecf1",
-    "#a3aebb",
-    "#2b323c",
-    "#1b2027",
-    "#7a8794",
-    "#0aa87d",
-    "#2c4763",
+_DARK: Final = _Theme(
+    *("#171b21", "#343c47", "#e8ecf1", "#a3aebb", "#2b323c", "#1b2027", "#7a8794"),
+    *("#0aa87d", "#2c4763", SKY, ".2"),
 )
 
 
@@ -489,14 +490,15 @@ def _style(*, dark: bool | None) -> str:
     return f"{fixed}{_themed(_LIGHT)}@media(prefers-color-scheme:dark){{{_themed(_DARK)}}}"
 
 
-def _themed(colours: tuple[str, ...]) -> str:
-    ground, edge, ink, faint, line, stripe, wait, ok, cell, blue, much = colours
+def _themed(theme: _Theme) -> str:
+    ground, edge, ink, faint, line, stripe, wait, ok, cell, blue, much = theme
     return (
         f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}"
-        f".k1{{fill:{ink};stroke:{ground}}}"
-        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.b{{stroke:{blue}}}.mb{{fill:{blue}}}.s{{fill-opacity:{much}}}"
-        f".e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}.l{{fill:{cell};stroke:{faint}}}.m{{stroke:{ground}}}.mi{{fill:{ink}}}.mh{{fill:{ground}}}"
-        f".y{{fill:{ground}}}.v{{stroke:{faint};stroke-dasharray:2 2}}"
+        f".k1{{fill:{ink};stroke:{ground}}}.a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}"
+        f".o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}"
+        f".l{{fill:{cell};stroke:{faint}}}.m{{stroke:{ground}}}.mi{{fill:{ink}}}.mh{{fill:{ground}}}"
+        f".b{{stroke:{blue}}}.mb{{fill:{blue}}}.s{{fill-opacity:{much}}}.y{{fill:{ground}}}"
+        f".v{{stroke:{faint};stroke-dasharray:2 2}}"
     )
 
 
