@@ -58,7 +58,7 @@ def charts(shot: Snapshot) -> list[Chart]:
     samples = shot.samples
     found = [
         Chart("waiting", (_line(samples["t"], samples["queue"], ORANGE, filled=True),), _number),
-        Chart("requests/s", (_line(samples["t"], samples["throughput"], BLUE, filled=True),), _number),
+        Chart("requests/s", (_line(samples["t"], samples["throughput"], GREEN, filled=True),), _number),
         Chart(
             "latency",
             (

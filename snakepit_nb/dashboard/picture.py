@@ -17,7 +17,7 @@ from snakepit_nb.dashboard import charts
 from snakepit_nb.dashboard.bars import Many, Placed, Rect, bars_of, slots_of, thin
 from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
 from snakepit_nb.dashboard.scales import Scale, scale, when
-from snakepit_nb.dashboard.signs import BLUE, MARKS, OUTCOMES
+from snakepit_nb.dashboard.signs import BLUE, GREEN, INK, MARKS, OUTCOMES, SKY, VERMILLION, YELLOW, Mark
 from snakepit_nb.dashboard.snapshot import Frame, Lane, Snapshot, Table, one_line, read
 from snakepit_nb.dashboard.words import count, duration, headline, totals
 
@@ -99,9 +99,31 @@ _LADDER: Final = (
     _Detail(40, 300, 4, 1, 24, alike=True),
 )
 
-# Ground, frame, ink, faint ink, lines, stripes of lanes, waiting, a request that ended well.
-_LIGHT: Final = ("#fbfcfd", "#d9dee5", "#1d2530", "#5c6773", "#e3e8ee", "#f2f5f8", "#9aa5b1", BLUE)
-_DARK: Final = ("#171b21", "#343c47", "#e8ecf1", "#a3aebb", "#2b323c", "#1d2229", "#7a8794", "#3d9bdc")
+
+class _Theme(NamedTuple):
+    """The colours of a ground; `much` is how much of the yellow of saturation lies on it."""
+
+    ground: str
+    edge: str
+    ink: str
+    faint: str
+    line: str
+    stripe: str
+    wait: str
+    ok: str
+    cell: str
+    blue: str
+    much: str
+
+
+_LIGHT: Final = _Theme(
+    *("#fbfcfd", "#d9dee5", "#1d2530", "#5c6773", "#e3e8ee", "#f4f6f9", "#9aa5b1"),
+    *(GREEN, "#b9cfe4", BLUE, ".35"),
+)
+_DARK: Final = _Theme(
+    *("#171b21", "#343c47", "#e8ecf1", "#a3aebb", "#2b323c", "#1b2027", "#7a8794"),
+    *("#0aa87d", "#2c4763", SKY, ".2"),
+)
 
 
 def as_svg(frame: Frame, *, width: int = 960, dark: bool | None = False, largest: int = LARGEST) -> str:
@@ -318,7 +340,7 @@ class _Picture:
             if not placed:
                 continue
             shapes = "".join(f"M{_n(x)} {_n(y)}{mark.shape}" for x, y, _ in placed)
-            yield f'<path class="m" fill="{mark.colour}" d="{shapes}"/>'
+            yield f'<path {_looks(mark)} d="{shapes}"/>'
             for x, y, number in placed:
                 if number > 1:
                     yield f'<text x="{_n(x + 5)}" y="{_n(y + 3.5)}" class="k1">{_few(number)}</text>'
@@ -387,7 +409,7 @@ class _Picture:
         counted = np.bincount(self._shot.rows["kind"], minlength=256)
         for kind, mark in MARKS.items():
             if kind in self._marks:
-                shape = f'<path class="m" fill="{mark.colour}" d="M@x @ym6 0{mark.shape}"/>'
+                shape = f'<path {_looks(mark)} d="M@x @ym6 0{mark.shape}"/>'
                 yield shape, f"{mark.word} {int(counted[kind]):,}"
 
     def _text(self, x: float, y: float, text: str, css: str) -> None:
@@ -407,7 +429,8 @@ class _Picture:
             )
         made.append(
             '<pattern id="x" width="7" height="7" patternUnits="userSpaceOnUse">'
-            f'<path stroke="{OUTCOMES[Outcome.CRASHED][1]}" stroke-width="1.4" d="M-1 8L8 -1"/></pattern>'
+            f'<path fill="{VERMILLION}" fill-opacity=".2" d="M0 0h7v7h-7z"/>'
+            f'<path stroke="{VERMILLION}" stroke-width="1.4" d="M-1 8L8 -1"/></pattern>'
         )
         return f"<defs>{''.join(made)}</defs>"
 
@@ -454,12 +477,12 @@ def _style(*, dark: bool | None) -> str:
     """The style sheet; where it is not said which, the reader's system chooses."""
     fixed = (
         ".h{font-size:16px;font-weight:600}.r{text-anchor:end}.m1{text-anchor:middle}.q{font-size:9.5px}"
-        ".n,.nl{font-size:9.5px}.n{fill:#fff}.k1{font-size:9px;font-weight:600;stroke-width:2.5px;"
+        ".n,.nl{font-size:9.5px}.n{fill:#10141a}.k1{font-size:9px;font-weight:600;stroke-width:2.5px;"
         "paint-order:stroke;stroke-linejoin:round}.e{fill:url(#e)}.t{fill:url(#t)}.k{fill:url(#k)}"
         ".e,.t,.k{stroke-width:1}.c{fill:none;stroke-width:1.2;stroke-dasharray:2.5 1.5}"
-        f".u{{fill:{OUTCOMES[Outcome.CRASHED][1]}}}.x{{fill:url(#x)}}.s{{fill:#e69f00;fill-opacity:.17}}"
+        f".u{{fill:{BLUE}}}.x{{fill:url(#x)}}.s{{fill:{YELLOW}}}"
         ".lf{fill:url(#e);fill-opacity:.45;stroke:#d55e00}.p{fill-opacity:.4;stroke-dasharray:3 2}"
-        ".l{fill-opacity:.6}.m{stroke-width:.8}"
+        ".l{fill-opacity:.6}.m{stroke-width:.8}.mh{stroke-width:1.8}"
         ".a{fill:none}.d{stroke-width:1.4;stroke-linejoin:round}"
     )
     if dark is not None:
@@ -467,15 +490,23 @@ def _style(*, dark: bool | None) -> str:
     return f"{fixed}{_themed(_LIGHT)}@media(prefers-color-scheme:dark){{{_themed(_DARK)}}}"
 
 
-def _themed(colours: tuple[str, ...]) -> str:
-    ground, edge, ink, faint, line, stripe, wait, ok = colours
+def _themed(theme: _Theme) -> str:
+    ground, edge, ink, faint, line, stripe, wait, ok, cell, blue, much = theme
     return (
         f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}"
-        f".k1{{fill:{ink};stroke:{ground}}}"
-        f".a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}.o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.b{{stroke:{ok}}}"
-        f".e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}.l{{fill:{edge};stroke:{faint}}}.m{{stroke:{ground}}}"
-        f".y{{fill:{ground}}}.v{{stroke:{faint};stroke-dasharray:2 2}}"
+        f".k1{{fill:{ink};stroke:{ground}}}.a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}"
+        f".o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}"
+        f".l{{fill:{cell};stroke:{faint}}}.m{{stroke:{ground}}}.mi{{fill:{ink}}}.mh{{fill:{ground}}}"
+        f".b{{stroke:{blue}}}.mb{{fill:{blue}}}.s{{fill-opacity:{much}}}.y{{fill:{ground}}}"
+        f".v{{stroke:{faint};stroke-dasharray:2 2}}"
     )
+
+
+def _looks(mark: Mark) -> str:
+    themed = {INK: "i", BLUE: "b"}.get(mark.colour, "")
+    if mark.hollow:
+        return f'class="mh {themed}" stroke="{mark.colour}"'
+    return f'class="m m{themed}"' if themed else f'class="m" fill="{mark.colour}"'
 
 
 def _cut(text: str, letters: float) -> str:

@@ -1,6 +1,7 @@
 """How each kind of row and each outcome looks in the picture that stays: a word, a shape and a colour.
 
 *Rule:* no two kinds that can stand in one lane differ by their colour alone.
+*Rule:* words, shapes and colours are those of the live timeline (`widgets/src/canvas/glyphs.ts`).
 
 The colours are those of Okabe and Ito, which people with any kind of colour blindness tell apart
 (https://jfly.uni-koeln.de/color/).
@@ -8,6 +9,7 @@ The colours are those of Okabe and Ito, which people with any kind of colour bli
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,24 +22,15 @@ BLUE: Final = "#0072b2"
 SKY: Final = "#56b4e9"
 GREEN: Final = "#009e73"
 ORANGE: Final = "#e69f00"
+YELLOW: Final = "#f0e442"
 VERMILLION: Final = "#d55e00"
 PURPLE: Final = "#cc79a7"
-GREY: Final = "#7f8894"
+GREY: Final = "#8b939c"
+INK: Final = "ink"
+"""Not a colour: the ink of the ground."""
 
-_RIGHT: Final = "m-4-5l9 5-9 5z"
-_UP: Final = "m0-6l5.5 10h-11z"
-_DOWN: Final = "m0 4l4-7h-8z"
-_DIAMOND: Final = "m0-5l5 5-5 5-5-5z"
-_SQUARE: Final = "m-3.5-3.5h7v7h-7z"
-_CROSS: Final = "m-5.5-3.5l2-2 3.5 3.5 3.5-3.5 2 2-3.5 3.5 3.5 3.5-2 2-3.5-3.5-3.5 3.5-2-2 3.5-3.5z"
-_DISC: Final = "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z"
-_RING: Final = "m-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0zm2.5 0a2.5 2.5 0 1 1 5 0a2.5 2.5 0 1 1-5 0z"
-_PLUS: Final = "m-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"
-_FLAG: Final = "m-1-7h8l-2.5 3 2.5 3h-6v8h-2z"
-_TICK: Final = "m-1-4h2v8h-2z"
-_HOUR: Final = "m-4-5h8l-3 5 3 5h-8l3-5z"
-_BOLT: Final = "m-5-4h10l-5 8z"
-_HOUSE: Final = "m0-5l5 4-2 6h-6l-2-6z"
+_SIZE: Final = 4.6
+"""Pixels of half a shape."""
 
 
 class Mark(NamedTuple):
@@ -45,10 +38,11 @@ class Mark(NamedTuple):
 
     Attributes:
         word: What it is, for people.
-        shape: A path around its point.
-        colour: What it is filled with.
+        shape: A path that begins at its point.
+        colour: What it is filled with, or drawn with where it is hollow.
         place: Where in the lane: -1 its upper edge, 0 its middle, 1 its lower edge.
-        grave: Whether it lies on top of others, and gets its place in a short list first.
+        grave: Whether a short list is of it and its like.
+        hollow: Whether only its rim has the colour.
     """
 
     word: str
@@ -56,36 +50,98 @@ class Mark(NamedTuple):
     colour: str
     place: int = 0
     grave: bool = False
+    hollow: bool = False
 
+
+_Points = tuple[tuple[float, float], ...]
+
+
+def _shape(*polygons: _Points) -> str:
+    """Polygons around a point, in parts of half a shape, as a path that begins there and ends there."""
+    parts = []
+    for points in polygons:
+        x = y = 0.0
+        steps = []
+        for px, py in points:
+            step_x, step_y = round(px * _SIZE - x, 1), round(py * _SIZE - y, 1)
+            x, y = x + step_x, y + step_y
+            steps.append(f"{step_x:g} {step_y:g}")
+        # After a `z` the pen is where the polygon began.
+        begun = [float(part) for part in steps[0].split()]
+        parts.append(f"m{'l'.join([steps[0], ' '.join(steps[1:])])}z")
+        parts.append(f"m{-begun[0]:g} {-begun[1]:g}")
+    return "".join(parts[:-1])
+
+
+def _disc(begin: float, end: float, radius: float = 1.0) -> _Points:
+    """A part of a disc, in parts of a whole turn, as a polygon."""
+    steps = 16
+    turns = [begin + (end - begin) * step / steps for step in range(steps + 1)]
+    return tuple((radius * math.cos(turn * math.tau), radius * math.sin(turn * math.tau)) for turn in turns)
+
+
+_SQUARE: Final = ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85))
+_DIAMOND: Final = ((0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0))
+_UP: Final = ((0.0, -1.0), (1.0, 0.8), (-1.0, 0.8))
+_DOWN: Final = ((0.0, 1.0), (1.0, -0.8), (-1.0, -0.8))
+_RIGHT: Final = ((-0.75, -1.05), (1.05, 0.0), (-0.75, 1.05))
+_TWICE: Final = (((-1.2, -0.95), (0.0, 0.0), (-1.2, 0.95)), ((0.0, -0.95), (1.2, 0.0), (0.0, 0.95)))
+_CROSS: Final = (
+    *((-1.1, -0.65), (-0.65, -1.1), (0.0, -0.45), (0.65, -1.1), (1.1, -0.65), (0.45, 0.0)),
+    *((1.1, 0.65), (0.65, 1.1), (0.0, 0.45), (-0.65, 1.1), (-1.1, 0.65), (-0.45, 0.0)),
+)
+_FLAG: Final = ((-0.7, -1.1), (1.1, -0.5), (-0.35, 0.1), (-0.35, 1.1), (-0.7, 1.1))
+_RESIZED: Final = (((0.0, -1.15), (0.85, -0.2), (-0.85, -0.2)), ((0.0, 1.15), (0.85, 0.2), (-0.85, 0.2)))
+_BACK: Final = ((0.8, -1.0), (-0.9, 0.0), (0.8, 1.0), (0.1, 0.0))
+_STOPPED_BACK: Final = (
+    ((1.0, -1.0), (-0.6, 0.0), (1.0, 1.0)),
+    ((-1.1, -1.0), (-0.8, -1.0), (-0.8, 1.0), (-1.1, 1.0)),
+)
+_BOLT: Final = ((0.3, -1.2), (-0.8, 0.2), (-0.05, 0.2), (-0.3, 1.2), (0.8, -0.2), (0.05, -0.2))
+_TICK: Final = ((-0.2, -0.9), (0.2, -0.9), (0.2, 0.9), (-0.2, 0.9))
+_STAR: Final = (
+    *((0.0, -1.2), (0.3, -0.3), (1.2, 0.0), (0.3, 0.3)),
+    *((0.0, 1.2), (-0.3, 0.3), (-1.2, 0.0), (-0.3, -0.3)),
+)
+_SHOUT: Final = (
+    ((-0.35, -1.2), (0.35, -1.2), (0.2, 0.35), (-0.2, 0.35)),
+    ((-0.3, 0.65), (0.3, 0.65), (0.3, 1.2), (-0.3, 1.2)),
+)
 
 MARKS: Final[Mapping[Kind, Mark]] = MappingProxyType(
     {
-        Kind.PROGRESS: Mark("progress", _TICK, GREY, 1),
-        Kind.EXPORT: Mark("zero-copy", _DISC, SKY, 1),
-        Kind.COPIED: Mark("name copied", _SQUARE, ORANGE, 1),
-        Kind.FALLBACK: Mark("copied instead", _DOWN, ORANGE, 1),
-        Kind.LEAKED: Mark("loan taken back", _PLUS, ORANGE, 1),
-        Kind.USER: Mark("event", _DISC, PURPLE, -1),
-        Kind.POOL_STARTED: Mark("pool started", _FLAG, GREEN),
-        Kind.POOL_RESIZED: Mark("pool resized", _FLAG, BLUE),
-        Kind.POOL_STOPPED: Mark("pool stopped", _FLAG, GREY),
-        Kind.SESSION_OPENED: Mark("session opened", _PLUS, GREEN),
-        Kind.STARTED: Mark("worker started", _RIGHT, GREEN),
-        Kind.RECYCLED: Mark("recycled", _RING, BLUE),
-        Kind.RESTARTED: Mark("restarted", _UP, GREEN),
-        Kind.RETRY: Mark("retry", _HOUR, ORANGE, -1),
-        Kind.EXCEPTION: Mark("exception", _DIAMOND, VERMILLION, -1),
-        Kind.BREAKER: Mark("circuit breaker", _HOUSE, PURPLE),
-        Kind.ALERT: Mark("alert", _BOLT, ORANGE, -1, grave=True),
-        Kind.DROPPED: Mark("events dropped", _HOUR, GREY, -1, grave=True),
-        Kind.REJECTED: Mark("rejected", _SQUARE, VERMILLION, -1, grave=True),
-        Kind.RETRY_EXHAUSTED: Mark("retries exhausted", _HOUR, VERMILLION, -1, grave=True),
-        Kind.HEALTH_CHECK_FAILED: Mark("health check failed", _PLUS, VERMILLION, grave=True),
-        Kind.SESSION_LOST: Mark("session lost", _HOUSE, VERMILLION, grave=True),
-        Kind.CRASH: Mark("crash", _CROSS, VERMILLION, grave=True),
+        Kind.PROGRESS: Mark("progress", _shape(_TICK), GREY, 1),
+        Kind.EXPORT: Mark("shared without a copy", _shape(_UP), BLUE, 1),
+        Kind.FALLBACK: Mark("copied instead of shared", _shape(_SQUARE), ORANGE, 1),
+        Kind.COPIED: Mark("name copied", _shape(_UP), ORANGE, 1, hollow=True),
+        Kind.USER: Mark("event of yours", _shape(_STAR), BLUE, -1),
+        Kind.LEAKED: Mark("lease leaked", _shape(_SQUARE), VERMILLION, 1, hollow=True),
+        Kind.SESSION_OPENED: Mark("session opened", _shape(_disc(0.5, 1)), BLUE, -1),
+        Kind.STARTED: Mark("worker started", _shape(_RIGHT), GREEN),
+        Kind.POOL_STARTED: Mark("pool started", _shape(_FLAG), INK),
+        Kind.POOL_RESIZED: Mark("pool resized", _shape(*_RESIZED), INK),
+        Kind.RETRY: Mark("retry", _shape(_BACK), ORANGE, -1),
+        Kind.RECYCLED: Mark("worker recycled", _shape(_disc(0, 1)), BLUE, hollow=True),
+        Kind.RESTARTED: Mark("worker restarted", _shape(*_TWICE), GREEN),
+        Kind.SESSION_LOST: Mark(
+            "session lost", _shape(_disc(0, 0.5)), VERMILLION, -1, grave=True, hollow=True
+        ),
+        Kind.RETRY_EXHAUSTED: Mark("retries exhausted", _shape(*_STOPPED_BACK), VERMILLION, -1, grave=True),
+        Kind.BREAKER: Mark("circuit breaker", _shape(_BOLT), ORANGE),
+        Kind.HEALTH_CHECK_FAILED: Mark(
+            "health check failed", _shape(_DIAMOND), ORANGE, grave=True, hollow=True
+        ),
+        Kind.REJECTED: Mark(
+            "rejected", _shape(_disc(0.575, 0.925, 1.1), _disc(0.075, 0.425, 1.1)), PURPLE, grave=True
+        ),
+        Kind.DROPPED: Mark("events dropped", _shape(_DOWN), VERMILLION, -1, grave=True),
+        Kind.EXCEPTION: Mark("exception", _shape(_DIAMOND), VERMILLION, -1),
+        Kind.POOL_STOPPED: Mark("pool stopped", _shape(_SQUARE), INK),
+        Kind.ALERT: Mark("alert", _shape(*_SHOUT), VERMILLION, -1, grave=True),
+        Kind.CRASH: Mark("crash", _shape(_CROSS), VERMILLION, grave=True),
     }
 )
-"""The kinds that are a moment, in the order in which they are drawn."""
+"""The kinds that are a moment, in the order in which they are drawn: what matters most lies on top."""
 
 SPANS: Final[Mapping[Kind, str]] = MappingProxyType(
     {Kind.CELL: "cell", Kind.TAINTED: "tainted", Kind.SATURATED: "saturated"}
@@ -94,7 +150,7 @@ SPANS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 OUTCOMES: Final[Mapping[Outcome, tuple[str, str]]] = MappingProxyType(
     {
-        Outcome.OK: ("ok", BLUE),
+        Outcome.OK: ("ok", GREEN),
         Outcome.ERROR: ("error", VERMILLION),
         Outcome.CANCELLED: ("cancelled", GREY),
         Outcome.TIMEOUT: ("timeout", ORANGE),
@@ -112,7 +168,7 @@ def word(kind: int) -> str:
 
     Example:
         >>> word(Kind.FALLBACK), word(99)
-        ('copied instead', 'event')
+        ('copied instead of shared', 'event of yours')
     """
     known = Kind(kind) if kind in _KNOWN else Kind.USER
     if known in MARKS:

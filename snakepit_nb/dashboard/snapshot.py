@@ -132,13 +132,13 @@ def read(frame: Frame) -> Snapshot:
     def name(index: int) -> str:
         return strings[index] if 0 <= index < len(strings) else _UNKNOWN
 
-    running = [each for each in content.get("open", ()) if math.isfinite(each[4])]
+    running = [each for each in content.get("open", ()) if abs(each[4]) < _CENTURY]
     return Snapshot(
         origin=_number(content.get("origin_ms")) / 1000,
-        now=_number(content.get("now")),
+        now=_time(content.get("now")),
         lanes=lanes or (Lane(POOL_LANE, "pool", "pool", "", "idle"),),
         open=tuple(
-            Open(int(each[1]), one_line(name(each[2])), float(each[4]), max(0.0, _number(each[5])))
+            Open(int(each[1]), one_line(name(each[2])), float(each[4]), max(0.0, _time(each[5])))
             for each in running
         ),
         rows=rows,
@@ -175,6 +175,10 @@ def _lane(told: Mapping[str, Any]) -> Lane:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+
+
+def _time(value: object) -> float:
+    return min(max(_number(value), -_CENTURY), _CENTURY)
 
 
 def _columns(buffer: bytes, count: int, layout: tuple[tuple[str, str], ...]) -> Table:

@@ -164,7 +164,7 @@ def test_folds_tell_lives_failures_the_slowest_and_markers() -> None:
     assert any(row[0] == "default-2 #1" and row[3:] == ("1", "1", "crash: segfault") for row in rows)
     assert any(row[0] == "default-1 #1" and row[3:] == ("2", "1", "max_requests") for row in rows)
     assert any(row[1:] == ("default-2", "crashed", "explode", "6 s") for row in rows)
-    assert any(row[1:] == ("default-1", "copied instead", "dtype", "3 MB") for row in rows)
+    assert any(row[1:] == ("default-1", "copied instead of shared", "dtype", "3 MB") for row in rows)
     slowest = page.cells[page.cells.index(["time", "lane", "outcome", "name", "ran", "waited"]) + 1]
     assert slowest[3:5] == ["explode", "6 s"]
 
@@ -196,7 +196,15 @@ def test_what_failed_is_drawn_by_outcome_with_a_hatch_of_its_own() -> None:
 
 def test_the_legend_names_what_is_in_the_picture_and_nothing_else() -> None:
     words = texts(picture(busy()), "f")
-    assert {"ok 2", "error 1", "crashed 1", "tainted", "crash 1", "recycled 1", "zero-copy 1"} <= set(words)
+    assert {
+        "ok 2",
+        "error 1",
+        "crashed 1",
+        "tainted",
+        "crash 1",
+        "worker recycled 1",
+        "shared without a copy 1",
+    } <= set(words)
     assert not [word for word in words if word.startswith(("timeout", "rejected", "saturated"))]
 
 
@@ -229,7 +237,9 @@ def test_however_many_markers_there_are_none_is_lost() -> None:
     for number in range(5_000):
         frames.row(Kind.EXPORT, number / 5, lane=1 + number % 8, extra=1e6)
     drawn = picture(frames, largest=20_000)
-    drawn_marks = [each.get("d") or "" for each in drawn.iter(f"{SVG}path") if each.get("class") == "m"]
+    drawn_marks = [
+        each.get("d") or "" for each in drawn.iter(f"{SVG}path") if (each.get("class") or "").startswith("m")
+    ]
     single = sum(marks.count("M") for marks in drawn_marks) - 1  # the legend's
     counted = [int(number) for number in texts(drawn, "k1")]
     assert single - len(counted) + sum(counted) == 5_000
