@@ -18,12 +18,12 @@ export class Lettering {
     return width;
   }
 
-  /** As much of it as fits; "" where not even three letters do. */
+  /** As much of it as fits; "" where so little does that it says nothing. */
   fit(ctx: Ctx, text: string, room: number): string {
     const width = this.width(ctx, text);
     if (width <= room) return text;
     const letters = Math.floor((text.length * (room - 8)) / width);
-    return letters < 3 ? "" : `${text.slice(0, letters)}…`;
+    return letters < Math.min(6, text.length - 2) ? "" : `${text.slice(0, letters)}…`;
   }
 
   /** Inside a bar, at the left of what can be seen of it. */

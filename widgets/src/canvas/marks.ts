@@ -9,7 +9,9 @@ import { SMALL } from "./lettering";
 import { zeroed } from "./lists";
 import { xOf } from "./scales";
 
+/** What is taken of each lane's middle and upper edge, by the pixel; and where each marker goes. */
 let taken = new Uint8Array(0);
+let places = new Float32Array(0);
 
 /** The size of a marker at a lane's lower edge tells bytes: from 2 px for up to a kilobyte to 5 px for a gigabyte. */
 export function radiusOfBytes(bytes: number): number {
@@ -18,45 +20,37 @@ export function radiusOfBytes(bytes: number): number {
 }
 
 export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours, surface: Surface): void {
-  const { rows, scale, layout, scene } = frame;
+  const { rows, layout, scene, dpr } = frame;
   const { marks } = scene;
-  const wide = Math.ceil(scale.width) + 1;
-  // Where the middle and the upper edge are taken, for each lane and pixel: a glyph that finds its place taken steps aside.
-  taken = zeroed(taken, layout.boxes.length * 2 * wide, (n) => new Uint8Array(n));
   const size = Math.min(5, Math.max(3.5, layout.laneHeight * 0.14));
+  place(frame, size);
   ctx.imageSmoothingEnabled = false;
   for (const kind of BY_WEIGHT) {
     const glyph = glyphOf(kind);
     for (let m = 0; m < marks.length; m++) {
       if (marks.kind.data[m] !== kind) continue;
-      const at = marks.box.data[m]!;
-      const box = layout.boxes[at]!;
+      const box = layout.boxes[marks.box.data[m]!]!;
       const count = marks.count.data[m]!;
-      const exact = Math.round(Math.max(scale.left, xOf(scale, rows.t(marks.first.data[m]!))));
+      const x = places[m]!;
       let r = size;
-      let x = exact;
       let y = box.y + box.height / 2;
       if (glyph.slot === "low") {
         const bytes = kind === Kind.PROGRESS ? 0 : marks.sum[m]!;
         r = Math.min(size, Math.round(radiusOfBytes(bytes) * 2) / 2);
         y = box.y + box.height - r - 1;
-      } else {
-        const row = (at * 2 + (glyph.slot === "middle" ? 0 : 1)) * wide;
-        x = aside(exact - scale.left, r, row, wide) + scale.left;
-        if (glyph.slot === "high") y = box.y + r + 1;
-        else {
-          ctx.fillStyle = colours[glyph.colour];
-          ctx.globalAlpha = 0.7;
-          ctx.fillRect(exact - 0.5, box.y + 1, 1, box.height - 2);
-          ctx.globalAlpha = 1;
-        }
+      } else if (glyph.slot === "high") y = box.y + r + 1;
+      else {
+        ctx.fillStyle = colours[glyph.colour];
+        ctx.globalAlpha = 0.7;
+        ctx.fillRect(exactly(frame, rows.t(marks.first.data[m]!)), box.y + 1, 1, box.height - 2);
+        ctx.globalAlpha = 1;
       }
       const sprite = surface.sprite(kind, r, count > 1, colours);
       if (sprite === null) paintGlyph(ctx, kind, x, y, r, colours, count > 1);
       else {
         // On whole pixels of the screen it need not be smoothed.
         const half = sprite.size / 2;
-        ctx.drawImage(sprite.image, snap(x - half, frame.dpr), snap(y - half, frame.dpr), sprite.size, sprite.size);
+        ctx.drawImage(sprite.image, snap(x - half, dpr), snap(y - half, dpr), sprite.size, sprite.size);
       }
       drawn.glyphs.push(x - r - 1, y - r - 1, x + r + 1, y + r + 1, marks.row.data[m]!, kind, count);
       if (count > 1 && glyph.slot !== "low" && !scene.crowded(m)) number(ctx, count, x + r + 3, y, colours);
@@ -64,13 +58,38 @@ export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours
   }
 }
 
+/** Says where each glyph goes: what matters most where it belongs, the others beside it where that is taken. */
+function place(frame: Frame, size: number): void {
+  const { rows, scale, layout, scene } = frame;
+  const { marks } = scene;
+  const wide = Math.ceil(scale.width) + 1;
+  taken = zeroed(taken, layout.boxes.length * 2 * wide, (n) => new Uint8Array(n));
+  places = zeroed(places, marks.length, (n) => new Float32Array(n));
+  for (let k = BY_WEIGHT.length - 1; k >= 0; k--) {
+    const { slot, lean } = glyphOf(BY_WEIGHT[k]!);
+    for (let m = 0; m < marks.length; m++) {
+      if (marks.kind.data[m] !== BY_WEIGHT[k]) continue;
+      const exact = exactly(frame, rows.t(marks.first.data[m]!)) - scale.left;
+      const row = (marks.box.data[m]! * 2 + (slot === "middle" ? 0 : 1)) * wide;
+      const x = slot === "low" ? exact : aside(exact + lean * (Math.ceil(size) + 1), size, row, wide, lean || 1);
+      places[m] = scale.left + x;
+    }
+  }
+}
+
+/** On a whole pixel; what began before the picture stands at its edge. */
+function exactly(frame: Frame, t: number): number {
+  return Math.round(Math.max(frame.scale.left, xOf(frame.scale, t)));
+}
+
 function snap(x: number, dpr: number): number {
   return Math.round(x * dpr) / dpr;
 }
 
-function aside(x: number, r: number, row: number, wide: number): number {
-  const step = Math.ceil(2 * r) + 2;
-  for (const move of [0, step, -step, 2 * step, -2 * step, 3 * step]) {
+/** The nearest free place, first on the side to which it leans. */
+function aside(x: number, r: number, row: number, wide: number, way: number): number {
+  const step = (Math.ceil(2 * r) + 2) * way;
+  for (const move of [0, step, 2 * step, -step, -2 * step, 3 * step]) {
     const from = Math.max(0, Math.floor(x + move - r));
     const to = Math.min(wide - 1, Math.ceil(x + move + r));
     if (x + move < 0 || x + move >= wide) continue;

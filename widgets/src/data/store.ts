@@ -5,7 +5,7 @@
  * for, at most every two seconds, until one has come.
  * Rule: a question always ends: by its answer, or, where the kernel is silent or gone, by an answer that says so.
  */
-import type { Batch, Details, Done, FileMessage, FromKernel, Lane, Open, Summary, SummaryMessage, ToKernel } from "../protocol";
+import type { Action, Batch, Details, Done, FileMessage, FromKernel, Lane, Open, Summary, SummaryMessage, ToKernel } from "../protocol";
 import { SAMPLE_COLUMNS, STAT_COLUMNS } from "../protocol";
 import type { Link, Store } from "../store";
 import { KernelClock } from "./clock";
@@ -123,9 +123,9 @@ export class LiveStore implements Store {
     );
   }
 
-  act(action: Omit<Extract<ToKernel, { verb: "do" }>, "verb" | "ask">): Promise<Done> {
+  act(action: Action): Promise<Done> {
     return this.question<Done>(
-      (ask) => ({ ...action, verb: "do", ask }) as ToKernel,
+      (ask) => ({ verb: "do", ask, ...action }),
       (message) => message as Done,
       (ask, why) => ({ type: "done", ask, ok: false, text: why }),
     );
