@@ -123,6 +123,12 @@ export class TimelineCanvas {
     this.touch();
   }
 
+  /** Where time is drawn: the charts below begin and end with it. In CSS pixels. */
+  get plot(): { left: number; width: number } {
+    const { left, width } = this.scale();
+    return { left, width };
+  }
+
   get filter(): Filter {
     return this.sifted;
   }
