@@ -1,7 +1,8 @@
 /** Small charts below the picture, one above the other, in the same time. */
 import uPlot from "uplot";
+import { visible } from "../data/visible";
 import type { Span, Store } from "../store";
-import { attribute, h, unique, visible, write } from "./dom";
+import { attribute, h, unique, write } from "./dom";
 import { bytes, three } from "./format";
 import { readColours } from "../canvas/colours";
 import type { ColourName } from "../canvas/colours";
@@ -119,6 +120,7 @@ class Chart {
   ) {
     const id = unique("chart");
     this.#plot.id = id;
+    attribute(this.#plot, "aria-label", panel.title);
     this.#button = h("button", { type: "button", class: "disclose", "aria-expanded": "true", "aria-controls": id }, panel.title);
     this.#button.addEventListener("click", () => {
       this.open = !this.open;
