@@ -92,11 +92,16 @@ class Feed:
 
     # Life
 
-    def start(self) -> None:
-        """Attach to the bus and begin to send; what the bus still knows of the pool comes first."""
+    def start(self, *, over: bool = True) -> None:
+        """Attach to the bus and begin to send; what the bus still knows of the pool comes first.
+
+        Args:
+            over: Whether the pool may be over. Where it is not, an end that the bus remembers is that of an
+                earlier pool of the same name, and what was before is left out.
+        """
         telemetry.attach_records(self._handler_id, (), self._pending.append)
         telemetry.replay(self._handler_id)
-        before = _of_this_life(self._drained(), self.pool)
+        before = _of_this_life(self._drained(), self.pool, over=over)
         stamps = [stamp for event in before if (stamp := _stamp(event, self.pool))]
         with self._lock:
             self._begin(min((time.monotonic_ns(), *stamps)))
@@ -294,12 +299,13 @@ class Feed:
         return (now_ns - self._tracks.origin_ns) * 1e-9
 
 
-def _of_this_life(before: list[Record], pool: str) -> list[Record]:
-    """Without the life of an earlier pool of the same name, where a later one has begun."""
+def _of_this_life(before: list[Record], pool: str, *, over: bool) -> list[Record]:
+    """Without the life of an earlier pool of the same name."""
     ours = [at for at, event in enumerate(before) if event[2].get("pool") == pool]
-    begun = next((at for at in reversed(ours) if before[at][0] == events.POOL_STARTED), -1)
-    over = next((at for at in reversed(ours) if at < begun and before[at][0] == events.POOL_STOPPED), -1)
-    return before[over + 1 :]
+    last = next((at for at in reversed(ours) if before[at][0] == events.POOL_STARTED), -1)
+    begun = last if over else len(before)
+    ended = next((at for at in reversed(ours) if at < begun and before[at][0] == events.POOL_STOPPED), -1)
+    return before[ended + 1 :]
 
 
 def _stamp(event: Record, pool: str) -> int | None:
