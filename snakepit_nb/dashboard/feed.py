@@ -45,6 +45,7 @@ class Feed:
         pool: The pool's name.
         send: Takes the content and the buffers of each message; called from the feed's own thread.
         interval: Seconds between two messages.
+        since_ns: What came before, on the monotonic clock, is of an earlier pool of the same name.
 
     Attributes:
         on_stopped: Called once, from the feed's thread, when the end of the pool has been sent. An end from
@@ -62,12 +63,18 @@ class Feed:
     """
 
     def __init__(
-        self, pool: str, send: Callable[[dict[str, Any], list[bytes]], None], *, interval: float = 0.1
+        self,
+        pool: str,
+        send: Callable[[dict[str, Any], list[bytes]], None],
+        *,
+        interval: float = 0.1,
+        since_ns: int = 0,
     ) -> None:
         self.on_stopped: Callable[[], None] | None = None
         self.pool = pool
         self._send = send
         self._interval = interval
+        self._since_ns = since_ns
         self._handler_id = f"snakepit_nb.dashboard.feed:{id(self):x}"
         self._pending: deque[Record] = deque()
         self._lock = threading.RLock()
@@ -92,16 +99,12 @@ class Feed:
 
     # Life
 
-    def start(self, *, over: bool = True) -> None:
-        """Attach to the bus and begin to send; what the bus still knows of the pool comes first.
-
-        Args:
-            over: Whether the pool may be over. Where it is not, an end that the bus remembers is that of an
-                earlier pool of the same name, and what was before is left out.
-        """
+    def start(self) -> None:
+        """Attach to the bus and begin to send; what the bus still knows of the pool comes first."""
         telemetry.attach_records(self._handler_id, (), self._pending.append)
         telemetry.replay(self._handler_id)
-        before = _of_this_life(self._drained(), self.pool, over=over)
+        since = [event for event in self._drained() if not _is_older(event, self._since_ns)]
+        before = _of_this_life(since, self.pool)
         stamps = [stamp for event in before if (stamp := _stamp(event, self.pool))]
         with self._lock:
             self._begin(min((time.monotonic_ns(), *stamps)))
@@ -299,13 +302,17 @@ class Feed:
         return (now_ns - self._tracks.origin_ns) * 1e-9
 
 
-def _of_this_life(before: list[Record], pool: str, *, over: bool) -> list[Record]:
-    """Without the life of an earlier pool of the same name."""
+def _is_older(event: Record, since_ns: int) -> bool:
+    stamp = event[2].get("monotonic_ns", event[4])
+    return type(stamp) is int and 0 < stamp < since_ns
+
+
+def _of_this_life(before: list[Record], pool: str) -> list[Record]:
+    """Without the life of an earlier pool of the same name, where a later one has begun."""
     ours = [at for at, event in enumerate(before) if event[2].get("pool") == pool]
-    last = next((at for at in reversed(ours) if before[at][0] == events.POOL_STARTED), -1)
-    begun = last if over else len(before)
-    ended = next((at for at in reversed(ours) if at < begun and before[at][0] == events.POOL_STOPPED), -1)
-    return before[ended + 1 :]
+    begun = next((at for at in reversed(ours) if before[at][0] == events.POOL_STARTED), -1)
+    over = next((at for at in reversed(ours) if at < begun and before[at][0] == events.POOL_STOPPED), -1)
+    return before[over + 1 :]
 
 
 def _stamp(event: Record, pool: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -230,11 +231,11 @@ def test_it_leaves_out_an_earlier_pool_of_the_same_name(browser: Browser) -> Non
     assert browser.last["summary"]["state"] == "running"
 
 
-def test_of_a_pool_that_lives_nothing_is_shown_from_before_the_end_of_another(browser: Browser) -> None:
+def test_of_a_pool_nothing_is_shown_from_before_it_was_made(browser: Browser) -> None:
     unhealthy()
     stop()
-    feed = Feed("p", browser, interval=0.02)
-    feed.start(over=False)
+    feed = Feed("p", browser, interval=0.02, since_ns=time.monotonic_ns())
+    feed.start()
     browser.wait(lambda: browser.batches)
     feed.close()
     assert browser.rows == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ def browser() -> Browser:
 
 @pytest.fixture
 def feed(browser: Browser) -> Iterator[Feed]:
-    feed = Feed("timeline", browser, interval=0.02)
-    feed.start(over=False)
+    feed = Feed("timeline", browser, interval=0.02, since_ns=time.monotonic_ns())
+    feed.start()
     feed.heard("a")
     yield feed
     feed.close()
