@@ -110,7 +110,7 @@ def test_it_moves_is_read_handled_survives_a_reload_and_leaves_its_report(tmp_pa
         is_filtered(seen)
         shows_the_error(seen)
         shot(lab, "light")
-        # no_serious_violation(lab)
+        no_serious_violation(lab)
         in_the_dark(seen)
         recycles(seen)
         survives_a_reload(lab)
@@ -205,7 +205,7 @@ def in_the_dark(seen: Seen) -> None:
     page.locator('.snakepit-nb[data-theme="dark"]').first.wait_for()
     seen.wait_for_change(before)
     shot(seen.lab, "dark")
-    # no_serious_violation(seen.lab)
+    no_serious_violation(seen.lab)
 
 
 def survives_a_reload(lab: LabSession) -> None:

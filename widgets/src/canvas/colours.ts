@@ -25,7 +25,7 @@ export const LIGHT = {
   shared: "#0072b2",
   copied: "#e69f00",
   life: "#0072b2",
-  now: "#d55e00",
+  now: "#1f2430",
   select: "#0072b2",
   focus: "#0072b2",
 };
@@ -49,7 +49,7 @@ export const DARK: Colours = {
   shared: "#56b4e9",
   life: "#56b4e9",
   tainted: "#e8702a",
-  now: "#ff8a4c",
+  now: "#e8ebf0",
   select: "#56b4e9",
   focus: "#8fd0f7",
 };

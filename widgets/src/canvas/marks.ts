@@ -71,7 +71,7 @@ function place(frame: Frame, size: number): void {
       if (marks.kind.data[m] !== BY_WEIGHT[k]) continue;
       const exact = exactly(frame, rows.t(marks.first.data[m]!)) - scale.left;
       const row = (marks.box.data[m]! * 2 + (slot === "middle" ? 0 : 1)) * wide;
-      const x = slot === "low" ? exact : aside(exact + lean * (Math.ceil(size) + 1), size, row, wide, lean || 1);
+      const x = slot === "low" ? exact : aside(exact + lean * (Math.ceil(size) + 1), size, row, wide);
       places[m] = scale.left + x;
     }
   }
@@ -86,9 +86,9 @@ function snap(x: number, dpr: number): number {
   return Math.round(x * dpr) / dpr;
 }
 
-/** The nearest free place, first on the side to which it leans. */
-function aside(x: number, r: number, row: number, wide: number, way: number): number {
-  const step = (Math.ceil(2 * r) + 2) * way;
+/** The nearest free place, first to the right: what comes of something stands after it. */
+function aside(x: number, r: number, row: number, wide: number): number {
+  const step = Math.ceil(2 * r) + 2;
   for (const move of [0, step, 2 * step, -step, -2 * step, 3 * step]) {
     const from = Math.max(0, Math.floor(x + move - r));
     const to = Math.min(wide - 1, Math.ceil(x + move + r));

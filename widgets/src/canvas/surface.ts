@@ -22,7 +22,7 @@ export class BrowserSurface implements Surface {
     if (made === null) return null;
     const [tile, ctx] = made;
     ctx.strokeStyle = ink;
-    ctx.globalAlpha = 0.6;
+    ctx.globalAlpha = 0.5;
     ctx.lineWidth = 1.4 * this.dpr;
     ctx.beginPath();
     // The corners too, or the lines would be broken where tiles meet.

@@ -27,8 +27,10 @@ import { Tracks } from "./tracks";
 
 /** Milliseconds between looks at the host's style. */
 const LOOK = 500;
-/** Milliseconds between frames that only the passing of time asks for. */
+/** Milliseconds between frames that only the passing of time asks for; and how many times what a frame costs. */
 const PACE = 33;
+const LEISURE = 3;
+const SLOWEST = 250;
 
 export class TimelineCanvas {
   onhover: (hit: Hit | null) => void = () => {};
@@ -65,6 +67,8 @@ export class TimelineCanvas {
   private drawnNow = -Infinity;
   private drawnAt = -Infinity;
   private lookedAt = -Infinity;
+  /** Of a frame, in milliseconds. */
+  private cost = 0;
 
   constructor(
     private readonly host: HTMLElement,
@@ -170,13 +174,14 @@ export class TimelineCanvas {
     const { version } = this.store;
     const came = version !== this.drawnVersion && this.pausedAt === null;
     const moved = Math.abs(now - this.drawnNow) >= this.scale().spp && this.drawnNow < this.shown.to && now > this.shown.from;
-    const due = moved && here - this.drawnAt >= PACE && !this.still?.matches;
+    const due = moved && here - this.drawnAt >= this.pace() && !this.still?.matches;
     if (!this.seen || this.width < 2 || this.height < 2 || !(this.dirty || came || due)) return;
     this.dirty = false;
     this.drawnVersion = version;
     this.drawnNow = now;
     this.drawnAt = here;
     this.paint(now);
+    this.cost += (performance.now() - here - this.cost) * 0.2;
     if (this.pointer !== null) this.hoverAt(this.pointer.x, this.pointer.y);
   }
 
@@ -364,7 +369,11 @@ export class TimelineCanvas {
     const to = Math.ceil(now / unit) * unit;
     if (to === this.shown.to && Math.abs(to - this.shown.from - this.seconds) < spp / 2) return;
     this.shown = { from: to - this.seconds, to };
-    if (performance.now() - this.drawnAt >= PACE) this.touch();
+    if (performance.now() - this.drawnAt >= this.pace()) this.touch();
+  }
+
+  private pace(): number {
+    return Math.min(SLOWEST, Math.max(PACE, LEISURE * this.cost));
   }
 
   private show(span: Span): void {

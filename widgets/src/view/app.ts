@@ -67,7 +67,7 @@ class App implements Hands {
   readonly #empty = h("p", { class: "empty" }, "Nothing has happened in this pool so far.");
   readonly #words: HTMLElement;
   readonly #alert = h("p", { class: "unseen", role: "alert" });
-  readonly #spoken = [0, 1].map(() => h("span", { class: "unseen", id: unique("row"), role: "img" }));
+  readonly #spoken = [0, 1].map(() => h("span", { class: "unseen", id: unique("row"), role: "img", "aria-label": "No row has the focus" }));
   readonly #canvas: TimelineCanvas;
   readonly #header: Header;
   readonly #toolbar: Toolbar | null;

@@ -12,6 +12,9 @@ export const LINKS: Record<Link, string> = {
 
 const STATES: Record<string, string> = { running: "▶", stopped: "■", broken: "✖" };
 
+/** What a small view tells. */
+const FEW: ReadonlySet<string> = new Set(["busy", "queued", "ok", "failed", "crashes"]);
+
 /** The figures, in order; those that are nought and would only be noise are left out. */
 export function figures(summary: Summary): [label: string, value: string, tone?: string][] {
   const { workers, requests } = summary;
@@ -22,7 +25,7 @@ export function figures(summary: Summary): [label: string, value: string, tone?:
   ];
   if (workers.tainted > 0) made.push(["tainted", String(workers.tainted), "warn"]);
   if (workers.starting > 0) made.push(["starting", String(workers.starting)]);
-  made.push(["queued", count(summary.queued), summary.saturated_since === null ? undefined : "warn"] as never);
+  made.push(["queued", count(summary.queued), summary.saturated_since === null ? "" : "warn"]);
   made.push(["ok", count(requests.ok)], ["failed", count(failed), failed > 0 ? "bad" : ""]);
   made.push(["shared", bytes(summary.bytes_shared)], ["copied", bytes(summary.bytes_copied)]);
   if (summary.recycled > 0) made.push(["recycled", count(summary.recycled)]);
@@ -39,7 +42,7 @@ export class Header {
 
   constructor(
     private readonly store: Store,
-    options: { standalone: boolean; mini: boolean },
+    private readonly options: { standalone: boolean; mini: boolean },
   ) {
     this.root = h("header", {}, h("div", { class: "who" }, this.#name, this.#state), this.#figures, this.#link);
     this.#link.hidden = options.standalone;
@@ -57,14 +60,14 @@ export class Header {
     attribute(this.#state, "data-state", summary.state);
     const why = summary.reason === "" ? "" : `: ${visible(summary.reason)}`;
     write(this.#state, `${STATES[summary.state] ?? "?"} ${visible(summary.state, 20)}${why}`);
-    const wanted = figures(summary);
+    const wanted = figures(summary).filter(([label]) => !this.options.mini || FEW.has(label));
     for (const [at, [label, value, tone]] of wanted.entries()) {
       let pair = this.#figures.children[at];
       if (pair === undefined) this.#figures.append((pair = h("div", {}, h("dt"), h("dd"))));
       const [dt, dd] = pair.children as unknown as [Element, Element];
       write(dt, label);
       write(dd, value);
-      attribute(pair, "data-tone", tone);
+      attribute(pair, "data-tone", tone || null);
     }
     while (this.#figures.children.length > wanted.length) this.#figures.lastChild?.remove();
   }

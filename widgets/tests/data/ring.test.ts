@@ -33,11 +33,13 @@ describe("RowRing", () => {
     for (let round = 0; round < 60; round++) {
       if (next() < 0.05) {
         ring.clear();
-        gone += plain.length;
+        gone += plain.length + 1;
         plain = [];
       }
       const size = next() < 0.1 ? Math.floor(next() * capacity * 2.5) : Math.floor(next() * 40);
       const data = someRows(next, size, round);
+      // More than fit: as if it were cleared first.
+      if (size > capacity) gone++;
       append(ring, data);
       plain.push(...data);
       gone += Math.max(0, plain.length - capacity);

@@ -49,7 +49,7 @@ describe("batches", () => {
     batch({ seq: 1, data: rows, strings: ["old", "older"], points: [[1, 1, 1, 1, 1, 1]], figures: [[1, 1, 1, 1, 1]] });
     batch({ seq: 9, key: true, data: rows.slice(0, 2), strings: ["new"] });
     expect(store.rows.length).toBe(2);
-    expect(store.rows.first).toBe(rows.length);
+    expect(store.rows.first).toBeGreaterThan(rows.length);
     expect([store.text(0), store.text(1)]).toEqual(["new", "…"]);
     expect(store.samples.t).toEqual([]);
     expect(store.stats.size).toBe(0);
