@@ -31,6 +31,8 @@ interface Down {
   startY: number;
   moved: boolean;
   selects: boolean;
+  /** It goes up or down: lanes scroll, and time stays where it is. */
+  upright: boolean;
 }
 
 export function listen(target: HTMLElement, hands: Hands): () => void {
@@ -45,7 +47,7 @@ export function listen(target: HTMLElement, hands: Hands): () => void {
     const { x, y } = place(event);
     hands.focus();
     target.setPointerCapture?.(event.pointerId);
-    down.set(event.pointerId, { x, y, startX: x, startY: y, moved: false, selects: event.shiftKey });
+    down.set(event.pointerId, { x, y, startX: x, startY: y, moved: false, selects: event.shiftKey, upright: false });
   };
 
   const pointermove = (event: PointerEvent): void => {
@@ -57,13 +59,14 @@ export function listen(target: HTMLElement, hands: Hands): () => void {
     }
     const [oldX, oldY] = [mine.x, mine.y];
     if (!mine.moved && Math.hypot(at.x - mine.startX, at.y - mine.startY) < CLICK) return;
+    if (!mine.moved) mine.upright = Math.abs(at.y - mine.startY) > 2 * Math.abs(at.x - mine.startX);
     mine.moved = true;
     mine.x = at.x;
     mine.y = at.y;
     hands.point(null);
     if (down.size === 2) pinch(mine, oldX);
     else if (mine.selects) hands.select(mine.startX, at.x, false);
-    else hands.drag(at.x - oldX, at.y - oldY);
+    else hands.drag(mine.upright ? 0 : at.x - oldX, at.y - oldY);
   };
 
   const pinch = (mine: Down, oldX: number): void => {

@@ -245,6 +245,24 @@ describe("the pointer", () => {
     expect(timeline.span.to).toBeCloseTo(to - 12, 0);
   });
 
+  it("scrolls the lanes where it goes up and down, and goes on following", () => {
+    store.receive(...batchOf({ seq: 2, key: false, now: 60, lanes: lanesOf(30) }));
+    frame();
+    expect(record.named("fillText").length).toBe(0);
+    timeline.selection = null;
+    timeline.draw();
+    const labels = (): unknown[] => record.named("fillText").map(({ args }) => args[0]);
+    expect(labels()).toContain("pool");
+    record.calls.length = 0;
+    pointer("pointerdown", 500, 280);
+    pointer("pointermove", 502, 200);
+    pointer("pointermove", 503, 100);
+    pointer("pointerup", 503, 100);
+    timeline.draw();
+    expect(labels()).not.toContain("pool");
+    expect(timeline.follow).toBe(true);
+  });
+
   it("selects with shift, and a click with shift selects nothing", () => {
     timeline.span = { from: 0, to: 80 };
     const said: (Span | null)[] = [];

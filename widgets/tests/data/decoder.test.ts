@@ -87,6 +87,7 @@ describe("decode", () => {
     ["strings that are none", { strings: [1, 2] }],
     ["more strings than an index can tell", { base: 65535, strings: ["a", "b"] }],
     ["lanes that are none", { lanes: [null] }],
+    ["a lane beyond any column's", { lanes: [{ ...lanesOf(1)[0]!, lane: 2 ** 31 }] }],
     ["a running request that is none", { open: [[1, 2, 3]] }],
     ["no summary", { summary: null }],
   ])("refuses a header with %s", (_, wrong) => {
