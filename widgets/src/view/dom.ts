@@ -43,8 +43,8 @@ export function unique(word: string): string {
 }
 
 // C0 but tab and newline, DEL and C1; the marks, embeddings, overrides and isolates that turn the reading
-// direction; zero-width and line separators; tags.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// direction; the zero-width space and line separators (the joiners belong to words and emoji).
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 /** The text on one line with what cannot be seen written out, cut at `limit` characters. */
 export function visible(text: string, limit = 200): string {

@@ -119,6 +119,7 @@ class Chart {
   ) {
     const id = unique("chart");
     this.#plot.id = id;
+    attribute(this.#plot, "aria-label", panel.title);
     this.#button = h("button", { type: "button", class: "disclose", "aria-expanded": "true", "aria-controls": id }, panel.title);
     this.#button.addEventListener("click", () => {
       this.open = !this.open;
