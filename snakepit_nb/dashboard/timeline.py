@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from snakepit_nb.dashboard.controls import Asked
+    from snakepit_nb.dashboard.tracks import RawEvent
 
 _LOG: Final = logging.getLogger(__name__)
 _STATIC: Final = Path(__file__).parent / "static"
@@ -47,7 +48,6 @@ _OWN: Final = _FROM_BROWSER | {"pool_name", "mini", "height", "ended"}
 
 Frame: TypeAlias = "tuple[dict[str, Any], list[bytes]]"
 Send: TypeAlias = "Callable[[dict[str, Any], list[bytes]], None]"
-RawEvent: TypeAlias = "tuple[tuple[str, ...], Mapping[str, object], Mapping[str, object]]"
 
 
 class Source(Protocol):

@@ -14,7 +14,7 @@ from snakepit_nb.pool.failures import KEPT, Failure, Failures
 from snakepit_nb.pool.pool import Pool
 
 
-class Odd(Exception):  # noqa: N818 - a user's own
+class Odd(Exception):
     """An exception that holds what must not be kept."""
 
 
