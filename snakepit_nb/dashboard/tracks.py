@@ -119,7 +119,7 @@ class Tracks:
 
     def _take(self, number: int, record: Record) -> None:
         name, measured, facts = telemetry.heard(record)
-        self.marks.add(name, Noted(number, measured, facts))
+        self.marks.add(Noted(number, name, measured, facts))
         self._kept_marks.append((number, record))
 
     def _is_ours(self, number: int, record: Record) -> bool:
