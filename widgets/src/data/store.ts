@@ -11,6 +11,7 @@ import type { Link, Store } from "../store";
 import { KernelClock } from "./clock";
 import { decode, isSummary } from "./decoder";
 import { DensityRing, RowRing } from "./ring";
+import { visible } from "./visible";
 
 /** All in milliseconds. */
 const RESYNC_EVERY = 2000;
@@ -155,8 +156,8 @@ export class LiveStore implements Store {
     else if (batch.seq !== expected) this.lost = true;
     this.seq = batch.seq;
     this.originMs = batch.origin_ms;
-    batch.strings.forEach((text, i) => (this.strings[batch.base + i] = text));
-    this.lanes = batch.lanes;
+    batch.strings.forEach((text, i) => (this.strings[batch.base + i] = visible(text)));
+    this.lanes = batch.lanes.map((lane) => ({ ...lane, label: visible(lane.label, 60) }));
     this.open = batch.open;
     this.rows.append(rows);
     this.density.append(density);

@@ -1,7 +1,8 @@
 /** The pool in one line: its state in word and sign, its workers, what it did, and whether the kernel is heard. */
+import { visible } from "../data/visible";
 import type { Summary } from "../protocol";
 import type { Link, Store } from "../store";
-import { attribute, h, visible, write } from "./dom";
+import { attribute, h, write } from "./dom";
 import { bytes, count, many } from "./format";
 
 export const LINKS: Record<Link, string> = {

@@ -3,11 +3,12 @@
  *
  * Rule: the error page is the kernel's markup; it is shown in a frame that may do nothing.
  */
+import { visible, visibleLines } from "../data/visible";
 import { Kind, POOL_LANE } from "../protocol";
 import type { Details } from "../protocol";
 import type { Store } from "../store";
 import type { Controls } from "./controls";
-import { h, visible, visibleLines, write } from "./dom";
+import { h, write } from "./dom";
 import { clock, duration, moment } from "./format";
 import { extraOf, kindOf, laneOf, outcomeOf } from "./row";
 import type { Row } from "./row";

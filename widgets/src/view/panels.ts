@@ -1,7 +1,8 @@
 /** Small charts below the picture, one above the other, in the same time. */
 import uPlot from "uplot";
+import { visible } from "../data/visible";
 import type { Span, Store } from "../store";
-import { attribute, h, unique, visible, write } from "./dom";
+import { attribute, h, unique, write } from "./dom";
 import { bytes, three } from "./format";
 import { readColours } from "../canvas/colours";
 import type { ColourName } from "../canvas/colours";

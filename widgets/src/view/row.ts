@@ -3,10 +3,10 @@
  *
  * Rule: rows move as the oldest are forgotten, so a view keeps a copy and never an index.
  */
+import { visible } from "../data/visible";
 import { Kind, Outcome } from "../protocol";
 import type { Open } from "../protocol";
 import type { Hit, Store } from "../store";
-import { visible } from "./dom";
 import { bytes, count, duration, percent } from "./format";
 
 export interface Row {
@@ -67,7 +67,7 @@ export function rowAt(store: Store, i: number): Row {
     dur: rows.dur(i),
     extra: rows.extra(i),
     lane: rows.lane(i),
-    name: visible(store.text(rows.name(i))),
+    name: store.text(rows.name(i)),
     life: rows.life(i),
     kind: rows.kind(i),
     outcome: rows.outcome(i),
@@ -79,7 +79,7 @@ export function rowAt(store: Store, i: number): Row {
 export function rowOf(store: Store, open: Open): Row {
   const [id, lane, name, life, t, wait, request] = open;
   const dur = Math.max(0, store.now() - t);
-  const text = visible(store.text(name));
+  const text = store.text(name);
   return { id, t, dur, extra: wait, lane, name: text, life, kind: Kind.REQUEST, outcome: Outcome.NONE, request };
 }
 

@@ -1,7 +1,8 @@
 /** How one looks: following, pausing, zooming, and what is left out. */
+import { visible } from "../data/visible";
 import { Kind, Outcome } from "../protocol";
 import type { Filter, Store } from "../store";
-import { attribute, h, visible } from "./dom";
+import { attribute, h } from "./dom";
 import { OUTCOMES } from "./row";
 
 export interface Look {

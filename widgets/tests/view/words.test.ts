@@ -1,7 +1,7 @@
+import { visible, visibleLines } from "../../src/data/visible";
 import { Kernel, row } from "./page";
 import { describe, expect, it } from "vitest";
 import { Kind, Outcome } from "../../src/protocol";
-import { visible, visibleLines } from "../../src/view/dom";
 import { bytes, count, duration, moment, percent, three } from "../../src/view/format";
 import { figures, inWords } from "../../src/view/header";
 import { kindOf, KINDS, rowAt, sentence } from "../../src/view/row";
