@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from functools import partial
@@ -83,7 +84,7 @@ def board(page: Page, pool: Pool) -> Iterator[Dashboard]:
 
 
 def is_key_after(last: int, message: Mapping[str, Any]) -> bool:
-    return message["type"] == "batch" and message["seq"] > last and message["key"]
+    return bool(message["type"] == "batch" and message["seq"] > last and message["key"])
 
 
 def the_comm(board: Dashboard) -> RecordedComm:
@@ -297,6 +298,22 @@ def test_details_tell_the_whole_event_and_its_error_as_below_the_cell(board: Das
     assert "&lt;b&gt;" in found["html"]
     assert "<b>" not in found["html"]
     assert "\u202e" not in found["html"] + found["text"]
+
+
+def test_ten_megabytes_of_hostile_text_are_cut_before_they_are_sent(board: Dashboard, pool: Pool) -> None:
+    line = the_comm(board)
+    hostile = "<script>\u202e\x1b[2J" + "x" * 10_000_000
+    failed = pool.request(int, (hostile,), command=hostile)
+    assert failed.exception() is not None
+    line.wait_for(lambda message: message["type"] == "batch" and message["summary"]["requests"]["error"] == 1)
+    for number in range(20):
+        line.say({"verb": "details", "ask": number, "id": number})
+        line.answer(number)
+    for message in line.messages():
+        told = json.dumps({name: value for name, value in message.items() if name != "buffers"})
+        assert len(told) + sum(map(len, message["buffers"])) < 200_000
+        assert "\\u202e" not in json.dumps(message.get("metadata", {})).replace("\\\\", "")
+        assert "<script>" not in message.get("html", "")
 
 
 def test_details_of_what_is_not_known_say_so(board: Dashboard) -> None:

@@ -133,6 +133,34 @@ def test_in_somebody_elses_notebook_and_on_a_page_made_of_it_the_report_is_shown
         shot(lab, "untrusted")
 
 
+@pytest.mark.timeout(300)  # as above
+def test_in_a_box_it_stays_when_the_kernel_ends_and_below_many_runs_it_becomes_its_report(
+    tmp_path: Path,
+) -> None:
+    cells = [
+        CELLS[0] + ", ipywidgets",
+        "ipywidgets.HBox([snakepit_nb.Dashboard()])",
+        "snakepit_nb.Dashboard()",
+        CELLS[2].replace("--no-progress", "--progress timeline"),
+    ]
+    with LabSession(written(tmp_path / "box.ipynb", *cells), size=(1280, 1900)) as lab:
+        in_cell = [lab.page.locator(".jp-CodeCell").nth(index) for index in range(4)]
+        lab.run_all()
+        in_cell[3].locator(".snakepit-nb canvas").wait_for()
+        shot(lab, "mini")
+        in_cell[3].locator("img").first.wait_for()
+        lab.wait_idle()
+        boxed = in_cell[1].locator(".snakepit-nb")
+        assert boxed.bounding_box()["width"] > 400  # type: ignore[index]
+        assert in_cell[2].locator(".snakepit-nb").count() == 1
+        lab.shut_down()
+        in_cell[2].locator("img").first.wait_for()
+        boxed.get_by_text("Nothing can be done: the kernel has ended.").wait_for()
+        assert boxed.get_by_role("button", name="Stop pool").is_disabled()
+        shot(lab, "ended")
+        assert [line for line in lab.console if line.startswith("pageerror")] == []
+
+
 def moves(seen: Seen) -> None:
     before = seen.pixels()
     seen.wait_for_change(before)
