@@ -1,3 +1,4 @@
+// @vitest-environment node
 /** What the kernel packs is decoded to the numbers that it packed; `python -m tests.dashboard.fixtures` writes it. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
