@@ -14,7 +14,7 @@ interface Glyph {
   readonly hollow: boolean;
   /** On which side of its moment it stands: what begins a life before it, what ends one after, so that no bar is covered. */
   readonly lean: -1 | 0 | 1;
-  /** What matters more is drawn later, above the rest. */
+  /** What matters more is drawn later, above the rest, and keeps its place; of one moment, what comes first has more. */
   readonly weight: number;
   trace(ctx: Pen, x: number, y: number, r: number): void;
 }
@@ -59,11 +59,11 @@ function glyph(
 
 const BY_KIND: Readonly<Record<number, Glyph>> = {
   [Kind.STARTED]: glyph("ok", "middle", 5, polygon([-0.75, -1.05], [1.05, 0], [-0.75, 1.05]), false, -1),
-  [Kind.RECYCLED]: glyph("life", "middle", 6, disc(0, 2 * Math.PI), true, 1),
+  [Kind.RECYCLED]: glyph("life", "middle", 10, disc(0, 2 * Math.PI), true, 1),
   [Kind.CRASH]: glyph("error", "middle", 12, CROSS, false, 1),
   [Kind.TAINTED]: glyph("tainted", "middle", 9, polygon([0, -1.15], [1.2, 0.95], [-1.2, 0.95]), true, 1),
   [Kind.RESTARTED]: glyph(
-    "ok", "middle", 7, both(polygon([-1.2, -0.95], [0, 0], [-1.2, 0.95]), polygon([0, -0.95], [1.2, 0], [0, 0.95])), false, -1,
+    "ok", "middle", 4, both(polygon([-1.2, -0.95], [0, 0], [-1.2, 0.95]), polygon([0, -0.95], [1.2, 0], [0, 0.95])), false, -1,
   ),
   [Kind.HEALTH_CHECK_FAILED]: glyph("timeout", "middle", 8, DIAMOND, true),
   [Kind.EXPORT]: glyph("shared", "low", 1, UP),

@@ -36,17 +36,15 @@ export class Marks {
   readonly row = new IntList();
   readonly first = new IntList();
   readonly count = new IntList();
-  readonly key = new IntList();
   /** Of the rows' `extra`: bytes, mostly. */
   sum = new Float64Array(256);
 
   clear(): void {
     this.length = 0;
-    for (const list of [this.box, this.kind, this.row, this.first, this.count, this.key]) list.clear();
+    for (const list of [this.box, this.kind, this.row, this.first, this.count]) list.clear();
   }
 
-  open(key: number, box: number, kind: number, row: number, extra: number): number {
-    this.key.push(key);
+  open(box: number, kind: number, row: number, extra: number): number {
     if (this.length === this.sum.length) {
       const more = new Float64Array(this.sum.length * 2);
       more.set(this.sum);
@@ -189,12 +187,6 @@ export class Scene {
     return this.dense !== dense || this.cell !== cell;
   }
 
-  /** Whether the cell after the marker's has one of its kind too, so that there is no room for its count. */
-  crowded(mark: number): boolean {
-    const key = this.marks.key.data[mark]! + 1;
-    return key % this.cellCount !== 0 && this.cells[key] !== 0;
-  }
-
   private add({ rows, first, last, layout, scale, sieve, until }: Run & { rows: Rows }): void {
     const { boxOf } = layout;
     const { columns, dense } = this;
@@ -233,7 +225,7 @@ export class Scene {
       const known = kind < UNKNOWN ? kind : UNKNOWN;
       const key = (box * KINDS + known) * this.cellCount + Math.min(this.cellCount - 1, Math.max(0, place));
       const there = this.cells[key]!;
-      if (there === 0) this.cells[key] = this.marks.open(key, box, known, i, rows.extra(i)) + 1;
+      if (there === 0) this.cells[key] = this.marks.open(box, known, i, rows.extra(i)) + 1;
       else this.marks.add(there - 1, i, rows.extra(i));
     }
   }

@@ -9,6 +9,10 @@ import { SMALL } from "./lettering";
 import { zeroed } from "./lists";
 import { xOf } from "./scales";
 
+/** So many places to the right are tried. */
+const STEPS = 7;
+/** In pixels. */
+const DIGIT = 6;
 /** What is taken of each lane's middle and upper edge, by the pixel; and where each marker goes. */
 let taken = new Uint8Array(0);
 let places = new Float32Array(0);
@@ -20,7 +24,8 @@ export function radiusOfBytes(bytes: number): number {
 }
 
 export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours, surface: Surface): void {
-  const { rows, layout, scene, dpr } = frame;
+  const { rows, layout, scale, scene, dpr } = frame;
+  const wide = Math.ceil(scale.width) + 1;
   const { marks } = scene;
   const size = Math.min(5, Math.max(3.5, layout.laneHeight * 0.14));
   place(frame, size);
@@ -53,7 +58,13 @@ export function drawMarks(ctx: Ctx, frame: Frame, drawn: Drawn, colours: Colours
         ctx.drawImage(sprite.image, snap(x - half, dpr), snap(y - half, dpr), sprite.size, sprite.size);
       }
       drawn.glyphs.push(x - r - 1, y - r - 1, x + r + 1, y + r + 1, marks.row.data[m]!, kind, count);
-      if (count > 1 && glyph.slot !== "low" && !scene.crowded(m)) number(ctx, count, x + r + 3, y, colours);
+      if (count < 2 || glyph.slot === "low") continue;
+      const text = `×${count}`;
+      const [from, to] = [Math.ceil(x + r + 2 - scale.left), Math.ceil(x + r + 4 - scale.left + DIGIT * text.length)];
+      const row = rowOf(frame, m, glyph.slot);
+      if (!isFree(row, from, to, wide)) continue;
+      take(row, from, to, wide);
+      number(ctx, text, x + r + 3, y, colours);
     }
   }
 }
@@ -70,11 +81,14 @@ function place(frame: Frame, size: number): void {
     for (let m = 0; m < marks.length; m++) {
       if (marks.kind.data[m] !== BY_WEIGHT[k]) continue;
       const exact = exactly(frame, rows.t(marks.first.data[m]!)) - scale.left;
-      const row = (marks.box.data[m]! * 2 + (slot === "middle" ? 0 : 1)) * wide;
-      const x = slot === "low" ? exact : aside(exact + lean * (Math.ceil(size) + 1), size, row, wide);
-      places[m] = scale.left + x;
+      places[m] = scale.left + (slot === "low" ? exact : aside(exact, size, lean, rowOf(frame, m, slot), wide));
     }
   }
+}
+
+/** Where in `taken` a lane's middle or upper edge begins. */
+function rowOf(frame: Frame, mark: number, slot: "middle" | "high" | "low"): number {
+  return (frame.scene.marks.box.data[mark]! * 2 + (slot === "middle" ? 0 : 1)) * (Math.ceil(frame.scale.width) + 1);
 }
 
 /** On a whole pixel; what began before the picture stands at its edge. */
@@ -86,30 +100,41 @@ function snap(x: number, dpr: number): number {
   return Math.round(x * dpr) / dpr;
 }
 
-/** The nearest free place, first to the right: what comes of something stands after it. */
-function aside(x: number, r: number, row: number, wide: number): number {
-  const step = Math.ceil(2 * r) + 2;
-  for (const move of [0, step, 2 * step, -step, -2 * step, 3 * step]) {
-    const from = Math.max(0, Math.floor(x + move - r));
-    const to = Math.min(wide - 1, Math.ceil(x + move + r));
-    if (x + move < 0 || x + move >= wide) continue;
-    let free = true;
-    for (let c = from; free && c <= to; c++) free = taken[row + c] === 0;
-    if (!free) continue;
-    taken.fill(1, row + from, row + to + 1);
-    return x + move;
+/**
+ * The nearest free place, and takes it. Where something stands just after the moment already, this came of it and
+ * goes after that: a crash, its recycling and the new worker's start are read from left to right.
+ */
+function aside(x: number, r: number, lean: number, row: number, wide: number): number {
+  const reach = Math.ceil(r);
+  const after = x + reach + 1;
+  const followed = lean < 0 && !isFree(row, after - reach, after + reach, wide);
+  // Nor is it cut off by the picture's edge.
+  const begin = followed ? after : Math.max(reach + 1, x + lean * (reach + 1));
+  for (let move = 0; move < STEPS; move++) {
+    const at = begin + move * (2 * reach + 2);
+    if (at >= wide || !isFree(row, at - reach, at + reach, wide)) continue;
+    take(row, at - reach, at + reach, wide);
+    return at;
   }
-  return x;
+  return begin;
 }
 
-function number(ctx: Ctx, count: number, x: number, y: number, colours: Colours): void {
+function isFree(row: number, from: number, to: number, wide: number): boolean {
+  for (let c = Math.max(0, from); c <= Math.min(wide - 1, to); c++) if (taken[row + c] !== 0) return false;
+  return true;
+}
+
+function take(row: number, from: number, to: number, wide: number): void {
+  if (to >= 0 && from < wide) taken.fill(1, row + Math.max(0, from), row + Math.min(wide - 1, to) + 1);
+}
+
+function number(ctx: Ctx, text: string, x: number, y: number, colours: Colours): void {
   ctx.font = SMALL;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   ctx.lineJoin = "round";
   ctx.lineWidth = 3;
   ctx.strokeStyle = colours.bg;
-  const text = `×${count}`;
   ctx.strokeText(text, x, y + 0.5);
   ctx.fillStyle = colours.fg;
   ctx.fillText(text, x, y + 0.5);

@@ -5,12 +5,12 @@
  * the theme, or the time by a pixel. It has no loop of its own.
  * Rule: the canvas is for eyes only (`aria-hidden`); the table of events is its twin.
  */
-import { Kind } from "../protocol";
 import type { Open } from "../protocol";
 import type { Filter, Hit, Span, Store } from "../store";
 import { readColours, sameColours } from "./colours";
 import { Painter } from "./draw";
 import { EVERYTHING, Sieve } from "./filter";
+import { Focus } from "./focus";
 import type { Frame, Mark } from "./frame";
 import { listen } from "./gestures";
 import type { Hands } from "./gestures";
@@ -54,7 +54,7 @@ export class TimelineCanvas {
   private pausedAt: number | null = null;
   private sifted: Filter = EVERYTHING;
   private selected: Span | null = null;
-  private focus: (Mark & { id: number; lane: number; t: number }) | null = null;
+  private readonly focus: Focus;
   private hover: Mark | null = null;
   private pointer: { x: number; y: number } | null = null;
   private scrolled = 0;
@@ -83,6 +83,7 @@ export class TimelineCanvas {
     this.ctx = this.canvas.getContext("2d", { alpha: false });
     this.still = typeof matchMedia === "function" ? matchMedia("(prefers-reduced-motion: reduce)") : null;
     this.painter = new Painter(readColours(host), new BrowserSurface(this.dpr));
+    this.focus = new Focus(store);
     this.sieve = new Sieve(EVERYTHING, (name) => store.text(name));
     this.layout = layoutOf([], 0, 0, EVERYTHING.lanes);
     this.ears.push(listen(this.canvas, this.hands()));
@@ -152,15 +153,15 @@ export class TimelineCanvas {
 
   /** As of now: a row's index changes while rows come, so ask again rather than keep it. */
   get focused(): Hit | null {
-    const stop = this.focusedStop();
+    const stop = this.focus.now();
     return stop === null ? null : this.hitOf(stop);
   }
   set focused(hit: Hit | null) {
     const { rows } = this.store;
-    if (hit === null) this.focus = null;
-    else if (hit.open !== null) this.focus = this.markOf({ row: -1, open: hit.open, lane: hit.open[1], t: hit.open[4] });
+    if (hit === null) this.focus.set(null);
+    else if (hit.open !== null) this.focus.set({ row: -1, open: hit.open, lane: hit.open[1], t: hit.open[4] });
     else if (hit.row >= 0 && hit.row < rows.length) {
-      this.focus = this.markOf({ row: hit.row, open: null, lane: rows.lane(hit.row), t: rows.t(hit.row) });
+      this.focus.set({ row: hit.row, open: null, lane: rows.lane(hit.row), t: rows.t(hit.row) });
     }
     this.touch();
   }
@@ -226,9 +227,9 @@ export class TimelineCanvas {
     const { rows, open } = this.store;
     this.refreshSieve();
     const lanes = this.lanesShown();
-    const stop = step({ rows, open, sieve: this.sieve, lanes }, this.focusedStop(), where, this.shown.to);
+    const stop = step({ rows, open, sieve: this.sieve, lanes }, this.focus.now(), where, this.shown.to);
     if (stop === null) return null;
-    this.focus = this.markOf(stop);
+    this.focus.set(stop);
     this.reveal(stop);
     this.touch();
     this.onview();
@@ -343,7 +344,7 @@ export class TimelineCanvas {
     }
     const scale = this.scale();
     this.scene.build(store.rows, store.density, this.layout, scale, this.sieve, this.tracks, until);
-    const focus = this.focusedStop() === null ? null : this.focus;
+    const focus = this.focus.now() === null ? null : this.focus.mark;
     const frame: Frame = {
       ...{ width: this.width, height: this.height, dpr: this.dpr, now, until },
       ...{ rows: store.rows, lanes: store.lanes, open: store.open },
@@ -419,48 +420,6 @@ export class TimelineCanvas {
     this.canvas.style.cursor = mark === null ? "default" : "pointer";
     if (!same) this.touch();
     this.onhover(hit);
-  }
-
-  private markOf(stop: Stop): Mark & { id: number; lane: number; t: number } {
-    const { rows } = this.store;
-    const { lane, t } = stop;
-    if (stop.open !== null) return { open: true, number: stop.open[0], id: stop.open[0], lane, t };
-    return { open: false, number: rows.first + stop.row, id: rows.id(stop.row), lane, t };
-  }
-
-  /** Where the focus is now: what ran may have ended, and a keyframe numbers the rows anew. */
-  private focusedStop(): Stop | null {
-    const { focus } = this;
-    if (focus === null) return null;
-    const { rows, open } = this.store;
-    if (focus.open) {
-      const running = open.find((one) => one[0] === focus.number);
-      if (running !== undefined) return { row: -1, open: running, lane: running[1], t: running[4] };
-    } else {
-      const row = focus.number - rows.first;
-      if (row >= 0 && row < rows.length && rows.id(row) === focus.id) return { row, open: null, lane: focus.lane, t: focus.t };
-    }
-    const row = this.find(focus);
-    if (row < 0) {
-      this.focus = null;
-      return null;
-    }
-    const stop = { row, open: null, lane: rows.lane(row), t: rows.t(row) };
-    this.focus = this.markOf(stop);
-    return stop;
-  }
-
-  private find(focus: { open: boolean; id: number; lane: number; t: number }): number {
-    const { rows } = this.store;
-    let found = -1;
-    rows.within(focus.t, focus.t, (first, last) => {
-      for (let row = first; row < last; row++) {
-        if (rows.lane(row) !== focus.lane) continue;
-        const ended = focus.open && rows.kind(row) === Kind.REQUEST && Math.abs(rows.t(row) - focus.t) < 1e-4;
-        if (ended || (!focus.open && rows.id(row) === focus.id)) found = row;
-      }
-    });
-    return found;
   }
 
   private hitOf(stop: Stop): Hit {

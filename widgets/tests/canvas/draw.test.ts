@@ -151,13 +151,19 @@ describe("markers", () => {
     expect(picture({ rows, span }).named("fillText").map(({ args }) => args[0])).toContain("×3");
   });
 
-  it("of one moment stand side by side, what matters most where it belongs", () => {
+  it("of one moment stand side by side, in the order in which one comes of the other", () => {
     const at = (kind: number): Row => ({ ...bar, t: 5, dur: 0, kind, outcome: 0 });
-    const { glyphs } = picture({ rows: [at(Kind.RECYCLED), at(Kind.TAINTED), at(Kind.CRASH)], span }).drawn;
-    const places = new Map([0, 1, 2].map((n) => [glyphs.look.data[n]!, glyphs.x0.data[n]!]));
-    expect(places.get(Kind.CRASH)!).toBeLessThan(places.get(Kind.TAINTED)!);
-    expect(places.get(Kind.TAINTED)!).toBeLessThan(places.get(Kind.RECYCLED)!);
+    const kinds = [Kind.RESTARTED, Kind.RECYCLED, Kind.STARTED, Kind.TAINTED, Kind.CRASH];
+    const { glyphs } = picture({ rows: kinds.map(at), span }).drawn;
+    const places = new Map(kinds.map((_, n) => n).map((n) => [glyphs.look.data[n]!, glyphs.x0.data[n]!]));
+    expect(places.get(Kind.CRASH)!).toBeLessThan(places.get(Kind.RECYCLED)!);
+    expect(places.get(Kind.RECYCLED)!).toBeLessThan(places.get(Kind.TAINTED)!);
+    expect(places.get(Kind.TAINTED)!).toBeLessThan(places.get(Kind.STARTED)!);
+    expect(places.get(Kind.TAINTED)!).toBeLessThan(places.get(Kind.RESTARTED)!);
     expect(places.get(Kind.CRASH)!).toBeGreaterThan(495);
+    // The life that it begins is on the other side, where nothing else is.
+    const alone = picture({ rows: [at(Kind.STARTED)], span }).drawn.glyphs;
+    expect(alone.x1.data[0]!).toBeLessThan(502);
   });
 });
 

@@ -5,7 +5,7 @@ import { Kind, Outcome } from "../../src/protocol";
 import type { Filter } from "../../src/store";
 import type { Row } from "../synthetic";
 import { lanesOf, life, random } from "../synthetic";
-import { picture } from "./picture";
+import { picture, sceneOf } from "./picture";
 
 const SPANS = [Kind.CELL, Kind.SATURATED] as number[];
 const few = life({ seed: 1, workers: 4, seconds: 60, mean: 0.3 }).rows;
@@ -40,7 +40,7 @@ describe("Scene", () => {
   it("has every request of the span, as a bar or in a sum", () => {
     for (const rows of [few, many]) {
       for (const span of spans(3, 40)) {
-        const { scene } = picture({ rows, span });
+        const { scene } = sceneOf({ rows, span });
         const requests = seen(rows, span).filter(({ kind }) => kind === Kind.REQUEST);
         expect(scene.requests).toBe(requests.length);
         expect(scene.dense).toBe(requests.length > BUDGET);
@@ -53,7 +53,7 @@ describe("Scene", () => {
   it("loses no marker at any zoom", () => {
     for (const rows of [few, many]) {
       for (const span of [{ from: -1, to: 70 }, { from: -1000, to: 1000 }, ...spans(4, 40)]) {
-        const { scene } = picture({ rows, span });
+        const { scene } = sceneOf({ rows, span });
         const expected = Array<number>(KINDS).fill(0);
         for (const { kind } of seen(rows, span)) if (kind !== Kind.REQUEST && !SPANS.includes(kind)) expected[kind]!++;
         expect(marked(scene)).toEqual(expected);
@@ -69,7 +69,7 @@ describe("Scene", () => {
       rows.push({ t: next() * 60, dur: 0, extra: 1, id, lane: Math.floor(next() * 5), name: 0, life: 1, kind, outcome: 0 });
     }
     rows.sort((a, b) => a.t - b.t);
-    const { scene, scale } = picture({ rows, span: { from: 10, to: 50 } });
+    const { scene, scale } = sceneOf({ rows, span: { from: 10, to: 50 } });
     const { marks } = scene;
     const inside = rows.filter(({ t }) => t >= 10 && t <= 50);
     expect(marks.sum.subarray(0, marks.length).reduce((a, b) => a + b)).toBe(inside.length);
@@ -88,16 +88,16 @@ describe("Scene", () => {
       rows.push({ t: id / 1000, dur: 0, extra: 9, id, lane: 1 + (id % 32), name: 0, life: 1, kind: 7 + Math.floor(next() * 3), outcome: 0 });
     }
     const scene = new Scene();
-    picture({ rows, lanes: lanesOf(32), span: { from: 0, to: 60 }, height: 700, scene });
+    sceneOf({ rows, lanes: lanesOf(32), span: { from: 0, to: 60 }, height: 700, scene });
     expect(scene.marks.length).toBeLessThan(1500);
     expect(marked(scene).reduce((a, b) => a + b)).toBe(60_000);
-    picture({ rows, lanes: lanesOf(32), span: { from: 0, to: 0.1 }, height: 700, scene });
+    sceneOf({ rows, lanes: lanesOf(32), span: { from: 0, to: 0.1 }, height: 700, scene });
     expect(scene.cell).toBe(12);
   });
 
   it("sums how much of each column requests ran, as a plain reckoning does", () => {
     const span = { from: 5, to: 55 };
-    const { scene, layout, scale } = picture({ rows: many, span });
+    const { scene, layout, scale } = sceneOf({ rows: many, span });
     const { columns } = scene;
     for (const [lane, outcome] of [[1, Outcome.OK], [2, Outcome.OK], [3, Outcome.ERROR], [4, Outcome.CANCELLED]] as const) {
       const plain = new Float64Array(columns.length);
@@ -116,7 +116,7 @@ describe("Scene", () => {
 
   it("joins in what the kernel has summed", () => {
     const intervals = Array.from({ length: 300 }, (_, i) => ({ t: i / 10, width: 0.1, busy: 0.5, count: 10, failed: 2, lane: 1 }));
-    const { scene, layout } = picture({ rows: few, intervals, span: { from: 0, to: 30 } });
+    const { scene, layout } = sceneOf({ rows: few, intervals, span: { from: 0, to: 30 } });
     expect(scene.summed).toBe(true);
     expect(scene.dense).toBe(false);
     expect(counted(scene)).toBe(3000);
@@ -125,8 +125,8 @@ describe("Scene", () => {
     expect(scene.columns.share[ok + 400]).toBeCloseTo(0.4, 3);
     expect(scene.columns.share[error + 400]).toBeCloseTo(0.1, 3);
     const errors: Filter = { ...EVERYTHING, outcomes: new Set([Outcome.ERROR]) };
-    expect(counted(picture({ intervals, span: { from: 0, to: 30 }, filter: errors }).scene)).toBe(600);
-    expect(counted(picture({ intervals, span: { from: 0, to: 30 }, filter: { ...EVERYTHING, text: "fit" } }).scene)).toBe(0);
+    expect(counted(sceneOf({ intervals, span: { from: 0, to: 30 }, filter: errors }).scene)).toBe(600);
+    expect(counted(sceneOf({ intervals, span: { from: 0, to: 30 }, filter: { ...EVERYTHING, text: "fit" } }).scene)).toBe(0);
   });
 
   it("does not waver between bars and sums", () => {
@@ -134,14 +134,14 @@ describe("Scene", () => {
     const rows = (count: number): Row[] =>
       Array.from({ length: count }, (_, i) => ({ t: i / 100, dur: 0.01, extra: 0, id: i, lane: 1, name: 0, life: 1, kind: 0, outcome: 1 }));
     const span = { from: 0, to: 60 };
-    const dense = [2900, 3100, 2900, 3100, 2500, 2300, 2900].map((count) => picture({ rows: rows(count), span, scene }).scene.dense);
+    const dense = [2900, 3100, 2900, 3100, 2500, 2300, 2900].map((count) => sceneOf({ rows: rows(count), span, scene }).scene.dense);
     expect(dense).toEqual([false, true, true, true, true, false, false]);
   });
 
   it("lets through what the filter lets through", () => {
     const span = { from: 0, to: 60 };
     const only: Filter = { lanes: new Set([1, 2]), kinds: new Set([Kind.REQUEST]), outcomes: new Set([Outcome.ERROR]), text: " FIT" };
-    const { scene } = picture({ rows: few, span, filter: only });
+    const { scene } = sceneOf({ rows: few, span, filter: only });
     const expected = few.filter((row) => row.lane > 0 && row.lane < 3 && row.kind === 0 && row.outcome === 2 && row.name === 0);
     expect(scene.bars.length).toBe(expected.length);
     expect(scene.marks.length + scene.spans.length + scene.areas.length).toBe(0);

@@ -39,29 +39,42 @@ export function ringOf(rows: Row[]): RowRing {
   return ring;
 }
 
-export function picture(options: Options) {
-  const { rows = [], intervals = [], open = [], span, width = 900, height = 300, filter = EVERYTHING } = options;
+const known = new WeakMap<Row[], { ring: RowRing; tracks: Tracks }>();
+
+/** What the canvas sorts out before it draws. */
+export function sceneOf(options: Options) {
+  const { rows = [], intervals = [], span, width = 900, height = 300, filter = EVERYTHING } = options;
   const { until = Infinity, scroll = 0, scene = new Scene() } = options;
-  const now = options.now ?? span.to;
-  const lanes = options.lanes ?? lanesOf(4);
-  const ring = ringOf(rows);
-  const density = new DensityRing();
+  let there = known.get(rows);
+  if (there === undefined) {
+    there = { ring: ringOf(rows), tracks: new Tracks() };
+    there.tracks.update(there.ring);
+    known.set(rows, there);
+  }
+  const { ring, tracks } = there;
+  const density = new DensityRing(1000);
   density.append(decode(...batchOf({ intervals })).density);
-  const tracks = new Tracks();
-  tracks.update(ring);
-  const layout = layoutOf(lanes, height, scroll, filter.lanes);
+  const layout = layoutOf(options.lanes ?? lanesOf(4), height, scroll, filter.lanes);
   const scale = scaleOf(span, 100, width - 100);
-  const text = (name: number): string => NAMES[name] ?? "…";
   const sieve = new Sieve(filter, text);
   scene.build(ring, density, layout, scale, sieve, tracks, until);
+  return { scene, ring, tracks, layout, scale, sieve };
+}
+
+const text = (name: number): string => NAMES[name] ?? "…";
+
+export function picture(options: Options) {
+  const { open = [], span, width = 900, height = 300, until = Infinity } = options;
+  const made = sceneOf(options);
   const { ctx, calls, named } = recorder();
   const painter = new Painter(LIGHT, PLAIN);
   const frame: Frame = {
-    ...{ width, height, dpr: 1, rows: ring, lanes, open, text, now, until, layout, scale, scene, tracks },
+    ...{ width, height, dpr: 1, rows: made.ring, open, text, until },
+    ...{ layout: made.layout, scale: made.scale, scene: made.scene, tracks: made.tracks },
+    ...{ lanes: options.lanes ?? lanesOf(4), now: options.now ?? span.to },
     ...{ selection: options.selection ?? null, saturatedSince: options.saturatedSince ?? null, hover: null, focus: options.focus ?? null },
     axis: axis(span, width - 100, 1_760_000_000_000),
-    lets: (lane, kind, outcome, name) => sieve.letsValues(lane, kind, outcome, name),
+    lets: (lane, kind, outcome, name) => made.sieve.letsValues(lane, kind, outcome, name),
   };
-  const drawn = painter.paint(ctx, frame);
-  return { drawn, calls, named, scene, ring, layout, scale, sieve, tracks, frame, painter };
+  return { ...made, drawn: painter.paint(ctx, frame), calls, named, frame };
 }
