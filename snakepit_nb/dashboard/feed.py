@@ -21,18 +21,19 @@ from snakepit_nb import events, telemetry
 from snakepit_nb.dashboard.audience import Audience
 from snakepit_nb.dashboard.history import History
 from snakepit_nb.dashboard.packing import COUNTS, packed
+from snakepit_nb.dashboard.requests import NAMES
 from snakepit_nb.dashboard.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snakepit_nb.dashboard.tracks import RawEvent
+    from snakepit_nb.dashboard.history import RawEvent
+    from snakepit_nb.telemetry import Record
 
 _LOG: Final = logging.getLogger(__name__)
 _PENDING: Final = 200_000
 _HEARTBEAT: Final = 1.0
 _JOIN: Final = 1.0  # within the time that a kernel is given to shut down
-_REQUESTS: Final = frozenset((events.REQUEST_QUEUED, events.REQUEST_DISPATCHED, events.REQUEST_EXECUTED))
 
 _alive: weakref.WeakSet[Feed] = weakref.WeakSet()
 
@@ -75,7 +76,7 @@ class Feed:
         self._interval = interval
         self._since_ns = since_ns
         self._handler_id = f"snakepit_nb.dashboard.feed:{id(self):x}"
-        self._pending: deque[RawEvent] = deque()
+        self._pending: deque[Record] = deque()
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,18 +94,14 @@ class Feed:
         self._key = self._urgent = True
         self._answer = False
         self._last_sent = 0.0
+        self._requests_told = 0
         self._over = False
 
     # Life
 
     def start(self) -> None:
         """Attach to the bus and begin to send; what the bus still knows of the pool comes first."""
-        append = self._pending.append
-
-        def keep(*event: Any) -> None:  # noqa: ANN401 - whatever a handler is called with
-            append(event)  # type: ignore[arg-type] - the config at its end is never looked at
-
-        telemetry.attach_prefix(self._handler_id, (), keep)
+        telemetry.attach_records(self._handler_id, (), self._pending.append)
         telemetry.replay(self._handler_id)
         since = [event for event in self._drained() if not _is_older(event, self._since_ns)]
         before = _of_this_life(since, self.pool)
@@ -167,14 +164,13 @@ class Feed:
     def event(self, event_id: int) -> RawEvent | None:
         """An event as it was emitted, by the `id` of its row; None where it is forgotten."""
         with self._lock:
-            found = self._history.event(event_id)
-        return None if found is None else found[:3]
+            return self._history.event(event_id)
 
     def events(self) -> list[RawEvent]:
         """The events that are remembered, the oldest first."""
         with self._lock:
             self._catch_up(time.monotonic_ns())
-            return [event[:3] for event in self._history.events()]
+            return self._history.events(self.pool)
 
     def frame(self) -> tuple[dict[str, Any], list[bytes]]:
         """All that is known, as a keyframe; it is not sent and counts as none."""
@@ -202,7 +198,7 @@ class Feed:
                 ends = over and not self._over
                 self._over = over
                 message = self._message(now, ends=ends)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is told, and what comes next may be better
             if not self._failed:  # once, not ten times a second
                 _LOG.exception("the timeline of the pool %r does not know what to make of it", self.pool)
             self._failed = True
@@ -215,10 +211,10 @@ class Feed:
             tell, self.on_stopped = self.on_stopped, None
             try:
                 tell()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whoever is told
                 _LOG.exception("the end of the pool %r", self.pool)
 
-    def _drained(self) -> list[RawEvent]:
+    def _drained(self) -> list[Record]:
         take = self._pending.popleft
         return [take() for _ in repeat(None, len(self._pending))]
 
@@ -231,18 +227,19 @@ class Feed:
         tracks.extend(pending)
         tick = tracks.tick(now_ns)
         self._history.keep(tick)
-        if tick.requests or any(len(table) for table in tick.tables[:2]):
+        if any(len(table) for table in tick.tables[:2]) or tracks.requests.taken > self._requests_told:
+            self._requests_told = tracks.requests.taken
             self._urgent = True
         renumbered = tracks.shorten(self._history.rows.since(0)["name"][::-1])
         if renumbered is not None:
             self._history.rename(renumbered)
             self._key = True
 
-    def _relieved(self, pending: list[RawEvent], now_ns: int) -> list[RawEvent]:
+    def _relieved(self, pending: list[Record], now_ns: int) -> list[Record]:
         """The same without the oldest events of requests, as many as there are too many in all."""
         late = pending[: len(pending) - _PENDING]
-        self._tracks.forget([event for event in late if event[0] in _REQUESTS], now_ns)
-        return [event for event in late if event[0] not in _REQUESTS] + pending[len(late) :]
+        self._tracks.forget([event for event in late if event[0] in NAMES], now_ns)
+        return [event for event in late if event[0] not in NAMES] + pending[len(late) :]
 
     # Messages; the lock is held
 
@@ -305,12 +302,12 @@ class Feed:
         return (now_ns - self._tracks.origin_ns) * 1e-9
 
 
-def _is_older(event: RawEvent, since_ns: int) -> bool:
-    stamp = event[2].get("monotonic_ns")
+def _is_older(event: Record, since_ns: int) -> bool:
+    stamp = event[2].get("monotonic_ns", event[4])
     return type(stamp) is int and 0 < stamp < since_ns
 
 
-def _of_this_life(before: list[RawEvent], pool: str) -> list[RawEvent]:
+def _of_this_life(before: list[Record], pool: str) -> list[Record]:
     """Without the life of an earlier pool of the same name, where a later one has begun."""
     ours = [at for at, event in enumerate(before) if event[2].get("pool") == pool]
     begun = next((at for at in reversed(ours) if before[at][0] == events.POOL_STARTED), -1)
@@ -318,8 +315,8 @@ def _of_this_life(before: list[RawEvent], pool: str) -> list[RawEvent]:
     return before[over + 1 :]
 
 
-def _stamp(event: RawEvent, pool: str) -> int | None:
-    stamp = event[2].get("monotonic_ns")
+def _stamp(event: Record, pool: str) -> int | None:
+    stamp = event[2].get("monotonic_ns", event[4])
     return stamp if event[2].get("pool") == pool and type(stamp) is int and stamp > 0 else None
 
 

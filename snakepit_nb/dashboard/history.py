@@ -8,15 +8,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from heapq import merge
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from snakepit_nb.dashboard.packing import DENSITY, ROW, SAMPLE, STAT
+from snakepit_nb.dashboard.requests import NAMES
+from snakepit_nb.telemetry import heard
 
 if TYPE_CHECKING:
     from snakepit_nb.dashboard.packing import Table
-    from snakepit_nb.dashboard.tracks import Numbered, RawEvent, Tick
+    from snakepit_nb.dashboard.tracks import Numbered, Stretch, Tick
+    from snakepit_nb.telemetry import EventName
+
+RawEvent: TypeAlias = "tuple[EventName, dict[str, float], dict[str, object]]"
+"""An event as handlers get it: name, measurements, metadata."""
 
 ROWS: Final = 100_000
 DENSITIES: Final = 50_000
@@ -68,7 +75,7 @@ class Ring:
         self._rows, self._end = rows, len(kept)
 
     def since(self, number: int) -> Table:
-        """The rows from this number on, as far as they are kept; a view, to be used before the next change."""
+        """The rows from this number on, as far as they are kept; a view, for use before the next change."""
         count = self.total - max(number, self.first)
         return self._rows[self._end - count : self._end]
 
@@ -82,7 +89,7 @@ class History:
 
     Example:
         >>> history = History()
-        >>> history.event(1), history.events()
+        >>> history.event(1), history.events("p")
         (None, [])
     """
 
@@ -94,17 +101,27 @@ class History:
             Ring(SAMPLE, SAMPLES),
             Ring(STAT, STATS),
         )
+        self._most = events
         # Requests come by the ten thousand: what else happened is not to be forgotten because of them.
-        self._requests: deque[Numbered] = deque(maxlen=events)
-        self._others: deque[Numbered] = deque(maxlen=events)
+        self._events: deque[Stretch] = deque()
+        self._count = 0
+        self._marks: deque[Numbered] = deque(maxlen=events)
 
     def keep(self, tick: Tick) -> None:
         """Remember what is new."""
         for ring, table in zip(self.rings, tick.tables, strict=True):
             if len(table):
                 ring.extend(table)
-        self._requests.extend(tick.requests)
-        self._others.extend(tick.others)
+        self._marks.extend(tick.marks)
+        for stretch in tick.events:
+            self._events.append(stretch)
+            self._count += len(stretch[1])
+        while self._count > self._most:
+            first, records = self._events.popleft()
+            more = min(len(records), self._count - self._most)
+            self._count -= more
+            if more < len(records):
+                self._events.appendleft((first + more, records[more:]))
 
     @property
     def forgotten(self) -> int:
@@ -117,13 +134,21 @@ class History:
         rows["name"] = renumbered[rows["name"]]
 
     def event(self, number: int) -> RawEvent | None:
-        """One event as it was emitted; None where it is forgotten."""
-        for ring in (self._requests, self._others):
-            at = bisect_left(ring, number, key=lambda each: each[0])
-            if at < len(ring) and ring[at][0] == number:
-                return ring[at][1]
+        """One event as handlers got it; None where it is forgotten."""
+        at = bisect_left(self._marks, number, key=itemgetter(0))
+        if at < len(self._marks) and self._marks[at][0] == number:
+            return heard(self._marks[at][1])
+        for first, records in self._events:
+            if first <= number < first + len(records):
+                return heard(records[number - first])
         return None
 
-    def events(self) -> list[RawEvent]:
-        """The events that are remembered, in their order."""
-        return [event for _, event in merge(self._requests, self._others, key=lambda each: each[0])]
+    def events(self, pool: str) -> list[RawEvent]:
+        """The events of a pool that are remembered, as handlers got them, in their order."""
+        requests = (
+            (number, record)
+            for first, records in self._events
+            for number, record in enumerate(records, first)
+            if record[0] in NAMES and record[2].get("pool") == pool
+        )
+        return [heard(record) for _, record in merge(requests, self._marks, key=itemgetter(0))]

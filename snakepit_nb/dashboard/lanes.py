@@ -24,7 +24,7 @@ class Worker:
     """One life in a lane.
 
     Attributes:
-        worker_id: Its name.
+        worker_id: Its name; `shown` is what people see of it.
         lane: Where it lives; `place` is its number.
         life: The how-manieth there it is, from 1; 0 where its name does not say.
         capacity: How many requests it runs at once.
@@ -32,10 +32,11 @@ class Worker:
         ended_ns: When it last ended a request.
     """
 
-    __slots__ = ("alive", "capacity", "ended_ns", "lane", "life", "place", "worker_id")
+    __slots__ = ("alive", "capacity", "ended_ns", "lane", "life", "place", "shown", "worker_id")
 
     def __init__(self, worker_id: str, lane: Lane, life: int) -> None:
         self.worker_id = worker_id
+        self.shown = clean(worker_id)
         self.lane = lane
         self.place = lane.number
         self.life = life
@@ -204,7 +205,7 @@ def _told(lane: Lane, state: str, until: float | None) -> dict[str, Any]:
         "lane": lane.number,
         "label": lane.label,
         "kind": lane.kind,
-        "worker": clean(lane.workers[-1].worker_id) if lane.workers else None,
+        "worker": lane.workers[-1].shown if lane.workers else None,
         "tainted_until": until,
         "state": state,
     }

@@ -5,32 +5,87 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from snakepit_nb import events
+from snakepit_nb.dashboard.names import clean
 from snakepit_nb.dashboard.packing import ROW, STAT
-from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
+from snakepit_nb.dashboard.protocol import POOL_LANE, STAT_COLUMNS, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from snakepit_nb.dashboard.lanes import Lanes
+    from snakepit_nb.dashboard.lanes import Lanes, Worker
     from snakepit_nb.dashboard.names import Names
     from snakepit_nb.dashboard.packing import Table
     from snakepit_nb.dashboard.requests import Requests
     from snakepit_nb.telemetry import EventName
 
-Measured: TypeAlias = "Mapping[str, Any]"
-Facts: TypeAlias = "Mapping[str, Any]"
-Take: TypeAlias = "Callable[[int, Measured, Facts], object]"
+Take: TypeAlias = "Callable[[Noted], object]"
+
+
+class Look(NamedTuple):
+    """What the row of an event tells.
+
+    Attributes:
+        kind: What it is.
+        name: The key of its name.
+        extra: The key of its number, among the measurements or else in the metadata.
+        unit: What that is multiplied by.
+        here: Whether it belongs to the worker that it names or whose request it names.
+    """
+
+    kind: Kind
+    name: str = ""
+    extra: str = ""
+    unit: float = 1.0
+    here: bool = True
+
+
+LOOKS: Final[Mapping[EventName, Look]] = MappingProxyType(
+    {
+        events.WORKER_STARTED: Look(Kind.STARTED, "", "startup_time_ms", 1e-3),
+        events.WORKER_RECYCLED: Look(Kind.RECYCLED, "reason", "uptime_seconds"),
+        events.WORKER_CRASH: Look(Kind.CRASH, "classification"),
+        events.WORKER_RESTARTED: Look(Kind.RESTARTED, "classification"),
+        events.WORKER_HEALTH_CHECK_FAILED: Look(Kind.HEALTH_CHECK_FAILED, "reason"),
+        events.ZERO_COPY_EXPORT: Look(Kind.EXPORT, "direction", "bytes"),
+        events.ZERO_COPY_FALLBACK: Look(Kind.FALLBACK, "reason", "bytes"),
+        events.ZERO_COPY_LEAKED: Look(Kind.LEAKED, "", "bytes"),
+        events.CELL_COPIED: Look(Kind.COPIED, "name", "bytes"),
+        events.POOL_STARTED: Look(Kind.POOL_STARTED, "", "workers", here=False),
+        events.POOL_RESIZED: Look(Kind.POOL_RESIZED, "", "workers", here=False),
+        events.POOL_STOPPED: Look(Kind.POOL_STOPPED, "reason", here=False),
+        events.RETRY_ATTEMPT: Look(Kind.RETRY, "reason", "attempt"),
+        events.RETRY_EXHAUSTED: Look(Kind.RETRY_EXHAUSTED, "reason", "attempts"),
+        events.SESSION_OPENED: Look(Kind.SESSION_OPENED, "session"),
+        events.SESSION_LOST: Look(Kind.SESSION_LOST, "session"),
+        events.TELEMETRY_DROPPED: Look(Kind.DROPPED, "queue", "dropped"),
+    }
+)
+"""The rows that are made alike; those of other events are made each by its own method."""
 
 _pack: Final = Struct("<dffIHHHBB").pack
 _ALERT: Final = ("snakepit", "alert")
 _OWN: Final = "snakepit"
+_GENERIC: Final = "RemoteError"
+_ENDS: Final = {"stop": Outcome.OK, "exception": Outcome.ERROR}
+_FIGURES: Final = STAT_COLUMNS[2:]
 _SECONDS: Final = (("duration_ms", 1e-3), ("duration_us", 1e-6), ("duration", 1e-9))
+
+
+class Noted(NamedTuple):
+    """An event of the pool, and which one it is."""
+
+    number: int
+    name: EventName
+    measured: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 class Marks:
@@ -44,7 +99,7 @@ class Marks:
 
     Attributes:
         state: running, stopped or broken, and `reason` why.
-        takes: What takes each event in, by name.
+        taken: How many events were taken in.
     """
 
     def __init__(self, origin_ns: int, lanes: Lanes, names: Names, requests: Requests) -> None:
@@ -58,57 +113,58 @@ class Marks:
         self.state = "running"
         self.reason = ""
         self.bytes_shared = self.bytes_copied = 0
-        self.recycled = self.crashes = self.exceptions = 0
+        self.recycled = self.crashes = self.exceptions = self.taken = 0
         self.saturated: tuple[int, int] | None = None  # since when, and the number of the event
-        self.takes: dict[EventName, Take] = {
+        self._makes: dict[EventName, Take] = {
             events.REQUEST_PROGRESS: self._progress,
-            events.WORKER_STARTED: self._started,
-            events.WORKER_RECYCLED: self._recycled,
-            events.WORKER_CRASH: self._crash,
-            events.WORKER_TAINTED: self._tainted,
-            events.WORKER_RESTARTED: self._restarted,
-            events.WORKER_HEALTH_CHECK_FAILED: self._health_check_failed,
+            events.WORKER_TAINTED: self._taint,
             events.WORKER_STATS: self._stat,
-            events.ZERO_COPY_EXPORT: self._export,
-            events.ZERO_COPY_FALLBACK: self._fallback,
-            events.ZERO_COPY_LEAKED: self._leaked,
-            events.ZERO_COPY_IMPORT: self._nothing,
-            events.ZERO_COPY_RELEASE: self._nothing,
             events.PYTHON_EXCEPTION_MAPPED: self._exception,
             events.PYTHON_EXCEPTION_UNMAPPED: self._exception,
+            events.POOL_SATURATED: self._saturation,
+            events.CIRCUIT_BREAKER_OPENED: self._breaker,
+            events.CIRCUIT_BREAKER_HALF_OPEN: self._breaker,
+            events.CIRCUIT_BREAKER_CLOSED: self._breaker,
+            events.CELL_STOP: self._cell,
+            events.CELL_EXCEPTION: self._cell,
+        }
+        self._changes: dict[EventName, Take] = {
+            events.WORKER_STARTED: self._started,
+            events.WORKER_RECYCLED: self._recycled,
+            events.WORKER_CRASH: self._crashed,
+            events.WORKER_TAINTED: self._tainted,
+            events.WORKER_RESTARTED: self._restarted,
+            events.ZERO_COPY_EXPORT: self._exported,
+            events.ZERO_COPY_FALLBACK: self._copied,
+            events.PYTHON_EXCEPTION_MAPPED: self._raised,
+            events.PYTHON_EXCEPTION_UNMAPPED: self._raised,
             events.POOL_STARTED: self._pool_started,
             events.POOL_RESIZED: self._resized,
             events.POOL_STOPPED: self._stopped,
             events.POOL_SATURATED: self._saturated,
-            events.RETRY_ATTEMPT: self._retry,
-            events.RETRY_EXHAUSTED: self._retry_exhausted,
-            events.CIRCUIT_BREAKER_OPENED: lambda *event: self._breaker("opened", *event),
-            events.CIRCUIT_BREAKER_HALF_OPEN: lambda *event: self._breaker("half_open", *event),
-            events.CIRCUIT_BREAKER_CLOSED: lambda *event: self._breaker("closed", *event),
-            events.SESSION_OPENED: self._session_opened,
-            events.SESSION_LOST: self._session_lost,
-            events.CELL_START: self._nothing,
-            events.CELL_STOP: self._cell,
-            events.CELL_EXCEPTION: self._cell,
-            events.CELL_COPIED: self._copied,
-            events.TELEMETRY_DROPPED: self._dropped,
         }
 
-    def add(self, name: EventName, number: int, measured: Measured, facts: Facts) -> None:
-        """Take an event in, whoever emitted it."""
-        take = self.takes.get(name)
-        if take is not None:
-            take(number, measured, facts)
+    def add(self, event: Noted) -> None:
+        """Take an event in; one that was fired by hand is shown and changes nothing else."""
+        self.taken += 1
+        name = event.name
+        look = LOOKS.get(name)
+        if look is not None:
+            extra = event.measured.get(look.extra, event.facts.get(look.extra, 0)) * look.unit
+            self._row(look.kind, event, name=event.facts.get(look.name) or "", extra=extra, here=look.here)
+        elif name in self._makes:
+            self._makes[name](event)
         elif name[:2] == _ALERT:
-            self._row(Kind.ALERT, number, facts, name=str(facts.get("rule") or ".".join(name[2:])))
+            self._row(Kind.ALERT, event, name=".".join(name[2:]))
         elif name[0] != _OWN:
-            self._user(name, number, measured, facts)
+            self._user(event)
+        if name in self._changes and event.facts.get("synthetic") is not True:
+            self._changes[name](event)
 
     def _row(  # noqa: PLR0913 - the columns of a row
         self,
         kind: Kind,
-        number: int,
-        facts: Facts,
+        event: Noted,
         *,
         name: str = "",
         extra: float = 0.0,
@@ -119,120 +175,133 @@ class Marks:
     ) -> None:
         """Add a row that ends now, or that begins now and lies ahead."""
         place = life = 0
-        if here and facts.get("worker_id"):
-            worker = self._lanes.worker(facts["worker_id"])
+        if here and event.facts.get("worker_id"):
+            worker = self._lanes.worker(event.facts["worker_id"])
             place, life = worker.place, worker.life
         elif here:
-            runs = self._requests.worker_of(facts.get("request_id"))
+            runs = self._requests.worker_of(event.facts.get("request_id"))
             place, life = (runs.place, runs.life) if runs is not None else (POOL_LANE, 0)
-        seconds = max(0.0, float(seconds))
-        t = (facts["monotonic_ns"] - self._origin_ns) * 1e-9 - (0.0 if ahead else seconds)
+        t = (event.facts["monotonic_ns"] - self._origin_ns) * 1e-9 - (0.0 if ahead else max(0.0, seconds))
+        if not (isfinite(t) and isfinite(seconds) and isfinite(extra)):
+            message = f"{kind.name} tells a number that is none"
+            raise ValueError(message)
         self._rows.append(
-            _pack(t, seconds, float(extra), number, place, self._names(name), life, kind, outcome)
+            _pack(t, max(0.0, seconds), extra, event.number, place, self._names(name), life, kind, outcome)
         )
 
-    def _nothing(self, number: int, measured: Measured, facts: Facts) -> None:
-        """An event that shows elsewhere, or nowhere."""
+    # Rows of their own making
 
-    # Workers
+    def _taint(self, event: Noted) -> None:
+        seconds = event.measured["duration_ms"] * 1e-3
+        name = event.facts.get("classification") or ""
+        self._row(Kind.TAINTED, event, name=name, seconds=seconds, ahead=True)
 
-    def _started(self, number: int, measured: Measured, facts: Facts) -> None:
-        worker = self._lanes.born(facts["worker_id"])
-        worker.capacity = max(1, int(facts.get("capacity", 1)))
-        self.profile = "thread" if facts.get("profile", self.profile) == "thread" else "process"
-        self._row(Kind.STARTED, number, facts, extra=measured.get("startup_time_ms", 0) * 1e-3)
+    def _stat(self, event: Noted) -> None:
+        t = (event.facts["monotonic_ns"] - self._origin_ns) * 1e-9
+        figures = (event.measured.get(name, np.nan) for name in _FIGURES)
+        self._stats.append((t, self._lanes.worker(event.facts["worker_id"]).place, *map(float, figures)))
 
-    def _recycled(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._lanes.died(self._lanes.worker(facts["worker_id"]))
-        self._row(Kind.RECYCLED, number, facts, name=facts["reason"], extra=facts.get("uptime_seconds", 0.0))
-        self.recycled += facts["reason"] != "worker_died"
+    def _progress(self, event: Noted) -> None:
+        done, total = event.measured["done"], event.measured.get("total")
+        name = event.facts.get("command") or ""
+        self._row(Kind.PROGRESS, event, name=name, extra=done / total if total else done)
 
-    def _crash(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._lanes.died(self._lanes.worker(facts["worker_id"]))
-        self._row(Kind.CRASH, number, facts, name=facts["classification"])
+    def _exception(self, event: Noted) -> None:
+        became = event.facts.get("error") or _GENERIC
+        name = event.facts.get("python_type") if became == _GENERIC else became
+        self._row(Kind.EXCEPTION, event, name=name or "")
+
+    def _saturation(self, event: Noted) -> None:
+        if event.facts.get("outcome") == "rejected":
+            self._row(Kind.REJECTED, event, extra=event.measured.get("queue_size", 0), here=False)
+
+    def _breaker(self, event: Noted) -> None:
+        self._row(Kind.BREAKER, event, name=event.name[-1], here=False)
+
+    def _cell(self, event: Noted) -> None:
+        outcome = Outcome.OK
+        if event.name == events.CELL_EXCEPTION:
+            stopped = event.facts.get("kind") == "interrupt"
+            outcome = Outcome.CANCELLED if stopped else Outcome.ERROR
+        name = event.facts.get("name") or f"In [{event.facts.get('cell')}]"
+        seconds = event.measured["duration"] * 1e-9
+        self._row(Kind.CELL, event, name=name, seconds=seconds, outcome=outcome, here=False)
+
+    def _user(self, event: Noted) -> None:
+        name, measured = event.name, event.measured
+        outcome = Outcome.NONE
+        if "telemetry_span_context" in event.facts:
+            if name[-1] == "start":
+                return  # its end tells all of it
+            if name[-1] in _ENDS:
+                outcome = _ENDS[name[-1]]
+                name = name[:-1]
+        seconds = next((measured[key] * unit for key, unit in _SECONDS if key in measured), 0.0)
+        self._row(Kind.USER, event, name=".".join(name), seconds=seconds, outcome=outcome)
+
+    # What changes
+
+    def _worker(self, event: Noted) -> Worker | None:
+        worker_id = event.facts.get("worker_id")
+        return self._lanes.worker(worker_id) if worker_id else None
+
+    def _started(self, event: Noted) -> None:
+        if event.facts.get("worker_id"):
+            worker = self._lanes.born(event.facts["worker_id"])
+            worker.capacity = max(1, int(event.facts.get("capacity", 1)))
+        self.profile = "thread" if event.facts.get("profile", self.profile) == "thread" else "process"
+
+    def _died(self, event: Noted) -> None:
+        worker = self._worker(event)
+        if worker is not None:
+            self._lanes.died(worker)
+
+    def _recycled(self, event: Noted) -> None:
+        self._died(event)
+        self.recycled += event.facts.get("reason") != "worker_died"
+
+    def _crashed(self, event: Noted) -> None:
+        self._died(event)
         self.crashes += 1
 
-    def _tainted(self, number: int, measured: Measured, facts: Facts) -> None:
-        seconds = measured["duration_ms"] * 1e-3
-        worker = self._lanes.worker(facts["worker_id"])
-        self._row(
-            Kind.TAINTED, number, facts, name=facts.get("classification") or "", seconds=seconds, ahead=True
-        )
-        self._lanes.died(worker)
-        worker.lane.tainted_ns = facts["monotonic_ns"] + int(seconds * 1e9)
+    def _tainted(self, event: Noted) -> None:
+        worker = self._worker(event)
+        if worker is not None:
+            self._lanes.died(worker)
+            worker.lane.tainted_ns = event.facts["monotonic_ns"] + int(event.measured["duration_ms"] * 1e6)
 
-    def _restarted(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.RESTARTED, number, facts, name=facts.get("classification") or "")
-        self._lanes.worker(facts["worker_id"]).lane.tainted_ns = 0
+    def _restarted(self, event: Noted) -> None:
+        worker = self._worker(event)
+        if worker is not None:
+            worker.lane.tainted_ns = 0
 
-    def _health_check_failed(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.HEALTH_CHECK_FAILED, number, facts, name=facts["reason"])
+    def _exported(self, event: Noted) -> None:
+        self.bytes_shared += int(event.measured.get("bytes", 0))
 
-    def _stat(self, number: int, measured: Measured, facts: Facts) -> None:
-        t = (facts["monotonic_ns"] - self._origin_ns) * 1e-9
-        figures = (measured.get(name, np.nan) for name in STAT.names[2:])
-        self._stats.append((t, self._lanes.worker(facts["worker_id"]).place, *map(float, figures)))
+    def _copied(self, event: Noted) -> None:
+        self.bytes_copied += int(event.measured.get("bytes", 0))
 
-    # Memory
-
-    def _export(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.EXPORT, number, facts, name=facts.get("direction", ""), extra=measured["bytes"])
-        self.bytes_shared += int(measured["bytes"])
-
-    def _fallback(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.FALLBACK, number, facts, name=facts["reason"], extra=measured["bytes"])
-        self.bytes_copied += int(measured["bytes"])
-
-    def _leaked(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.LEAKED, number, facts, extra=measured["bytes"])
-
-    def _copied(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.COPIED, number, facts, name=facts["name"], extra=measured["bytes"])
-
-    # Requests and exceptions
-
-    def _progress(self, number: int, measured: Measured, facts: Facts) -> None:
-        done, total = measured["done"], measured.get("total")
-        self._row(Kind.PROGRESS, number, facts, name=facts["command"], extra=done / total if total else done)
-
-    def _exception(self, number: int, measured: Measured, facts: Facts) -> None:
-        became, raised = facts["error"], facts["python_type"]
-        self._row(Kind.EXCEPTION, number, facts, name=raised if became == "RemoteError" else became)
+    def _raised(self, _: Noted) -> None:
         self.exceptions += 1
 
-    def _retry(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.RETRY, number, facts, name=facts["reason"], extra=measured["attempt"])
-
-    def _retry_exhausted(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(
-            Kind.RETRY_EXHAUSTED, number, facts, name=facts["reason"], extra=measured.get("attempts", 0)
-        )
-
-    # The pool
-
-    def _pool_started(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.POOL_STARTED, number, facts, extra=facts["workers"], here=False)
-        self._lanes.target, self._lanes.ended = int(facts["workers"]), False
-        self.profile = "thread" if facts.get("profile") == "thread" else "process"
+    def _pool_started(self, event: Noted) -> None:
+        self._lanes.target, self._lanes.ended = int(event.facts.get("workers", 0)), False
+        self.profile = "thread" if event.facts.get("profile") == "thread" else "process"
         self.state, self.reason = "running", ""
 
-    def _resized(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.POOL_RESIZED, number, facts, extra=facts["workers"], here=False)
-        self._lanes.target = int(facts["workers"])
+    def _resized(self, event: Noted) -> None:
+        self._lanes.target = int(event.facts.get("workers", 0))
 
-    def _stopped(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.POOL_STOPPED, number, facts, name=facts["reason"], here=False)
-        self.state = "broken" if facts["reason"] == "broken" else "stopped"
-        self.reason = facts["reason"]
+    def _stopped(self, event: Noted) -> None:
+        self.reason = clean(event.facts.get("reason") or "")
+        self.state = "broken" if self.reason == "broken" else "stopped"
         self._lanes.end()
         self._requests.end()
-        self.relieved(facts["monotonic_ns"])
+        self.relieved(event.facts["monotonic_ns"])
 
-    def _saturated(self, number: int, measured: Measured, facts: Facts) -> None:
-        if facts["outcome"] == "rejected":
-            self._row(Kind.REJECTED, number, facts, extra=measured["queue_size"], here=False)
-        elif self.saturated is None:
-            self.saturated = facts["monotonic_ns"], number
+    def _saturated(self, event: Noted) -> None:
+        if self.saturated is None and event.facts.get("outcome") != "rejected":
+            self.saturated = event.facts["monotonic_ns"], event.number
 
     def relieved(self, now_ns: int) -> None:
         """Nothing waits any more."""
@@ -240,45 +309,11 @@ class Marks:
             since, number = self.saturated
             self.saturated = None
             seconds = (now_ns - since) * 1e-9
-            self._row(Kind.SATURATED, number, {"monotonic_ns": now_ns}, seconds=seconds, here=False)
-
-    def _breaker(self, name: str, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.BREAKER, number, facts, name=name, here=False)
-
-    def _session_opened(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.SESSION_OPENED, number, facts, name=facts["session"])
-
-    def _session_lost(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.SESSION_LOST, number, facts, name=facts["session"])
-
-    def _dropped(self, number: int, measured: Measured, facts: Facts) -> None:
-        self._row(Kind.DROPPED, number, facts, name=facts.get("queue", ""), extra=measured["dropped"])
+            self._row(Kind.SATURATED, _here(number, now_ns), seconds=seconds, here=False)
 
     def forgot(self, count: int, number: int, now_ns: int) -> None:
         """So many events were left out here, for want of time."""
-        self._row(Kind.DROPPED, number, {"monotonic_ns": now_ns}, name="timeline", extra=count, here=False)
-
-    # Cells, and what users emit
-
-    def _cell(self, number: int, measured: Measured, facts: Facts) -> None:
-        failed = facts.get("kind")
-        outcome = (
-            Outcome.OK if failed is None else Outcome.CANCELLED if failed == "interrupt" else Outcome.ERROR
-        )
-        name = facts.get("name") or f"In [{facts.get('cell')}]"
-        seconds = measured["duration"] * 1e-9
-        self._row(Kind.CELL, number, facts, name=name, seconds=seconds, outcome=outcome, here=False)
-
-    def _user(self, name: EventName, number: int, measured: Measured, facts: Facts) -> None:
-        spans = "telemetry_span_context" in facts
-        if spans and name[-1] == "start":
-            return  # its end tells all of it
-        outcome = Outcome.NONE
-        if spans and name[-1] in {"stop", "exception"}:
-            outcome = Outcome.OK if name[-1] == "stop" else Outcome.ERROR
-            name = name[:-1]
-        seconds = next((measured[key] * unit for key, unit in _SECONDS if key in measured), 0.0)
-        self._row(Kind.USER, number, facts, name=".".join(name), seconds=seconds, outcome=outcome)
+        self._row(Kind.DROPPED, _here(number, now_ns), name="timeline", extra=count, here=False)
 
     # What is new
 
@@ -289,3 +324,7 @@ class Marks:
         self._rows.clear()
         self._stats.clear()
         return rows, stats
+
+
+def _here(number: int, now_ns: int) -> Noted:
+    return Noted(number, (), {}, {"monotonic_ns": now_ns})

@@ -33,7 +33,7 @@ def packed(table: Table) -> bytes:
 
     Example:
         >>> packed(np.zeros(2, DENSITY)).hex()[:16], len(packed(np.zeros(2, ROW)))
-        ('0000000000000000', 58)
+        ('0000000000000000', 56)
     """
     if table.dtype in {SAMPLE, STAT}:
         return table.tobytes()
@@ -47,7 +47,7 @@ def unpacked(buffer: bytes | memoryview, kind: np.dtype[Any], rows: int) -> Tabl
         ValueError: the buffer's length is not that of so many rows.
 
     Example:
-        >>> unpacked(bytes(29), ROW, 1)["kind"].tolist()
+        >>> unpacked(bytes(28), ROW, 1)["kind"].tolist()
         [0]
     """
     if len(buffer) != rows * kind.itemsize:

@@ -10,7 +10,8 @@ Browser to kernel, each an object with a `verb`: see `VERBS`.
 
 *Rule:* a batch stands alone where it can: what runs now, the state of the pool and its totals are told whole
 each time, so that a lost message costs its rows and no more.
-*Rule:* bulk goes as little-endian columns in binary buffers, the widest column first, so that each is aligned.
+*Rule:* bulk goes as little-endian columns in binary buffers, the widest column first, so that each is
+aligned.
 """
 
 from __future__ import annotations

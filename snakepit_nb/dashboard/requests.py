@@ -13,24 +13,37 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from snakepit_nb.dashboard.packing import ROW
-from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
+from snakepit_nb import events
+from snakepit_nb.dashboard.density import Density
+from snakepit_nb.dashboard.packing import DENSITY, ROW
+from snakepit_nb.dashboard.protocol import Kind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from snakepit_nb.dashboard.lanes import Lanes, Worker
     from snakepit_nb.dashboard.names import Names
     from snakepit_nb.dashboard.packing import Table
+    from snakepit_nb.telemetry import EventName, Record
 
 OUTCOMES: Final[Mapping[str, int]] = {each.name.lower(): each.value for each in Outcome if each}
 
+BUDGET: Final = 2_000
+"""Up to so many requests that end in one tick have a bar each."""
+
+_LONG_NS: Final = 100_000_000  # from here on they have one in any case
 _OPEN: Final = 10_000
 _OPEN_TOLD: Final = 2_000
 _RECENT: Final = 0xFFF  # a mask
-_QUIET_NS: Final = 1_000_000_000
+_AGES: Final = 1e15  # thirty years, in microseconds
 _REQUEST: Final = int(Kind.REQUEST)
 _pack: Final = Struct("<dffIHHHBB").pack
+_QUEUED: Final = events.REQUEST_QUEUED
+_DISPATCHED: Final = events.REQUEST_DISPATCHED
+_EXECUTED: Final = events.REQUEST_EXECUTED
+_SAME: Final[Mapping[EventName, EventName]] = {name: name for name in (_QUEUED, _DISPATCHED, _EXECUTED)}
+NAMES: Final = frozenset(_SAME)
+"""The events that it takes in."""
 
 
 class Requests:
@@ -44,6 +57,10 @@ class Requests:
 
     Attributes:
         ended: How many ended, by outcome.
+        held: Requests that something was told of before they were known here; `adopt` is called with each
+            once it is.
+        taken: How many events were taken in.
+        skipped: How many events were not as they should be.
         dropped: How many that ran were lost from sight for want of room.
     """
 
@@ -57,98 +74,148 @@ class Requests:
         self._waiting: dict[int, None] = {}
         self._recent = [0] * (_RECENT + 1)
         self._bars: list[bytes] = []
+        self._density: Density | None = None  # where there are too many for a bar each
+        self._ended_told = 0
+        self._since_ns = origin_ns
         self.ended = [0] * len(Outcome)
-        self.dropped = 0
+        self.held: dict[int, list[tuple[int, Record]]] = {}
+        self.adopt: Callable[[int], object] = self.held.pop
+        self.taken = self.skipped = self.dropped = 0
 
     # Events
 
-    def queued(self, number: int, measured: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """A request waits."""
-        request = facts["request_id"]
+    def extend(  # noqa: C901, PLR0912, PLR0915 - unrolled: a call for each event would double what it costs
+        self, records: Iterable[Any], first: int, pool: str, other: Callable[[int, Record], object]
+    ) -> None:
+        """Take in what is told of requests, in order.
+
+        Args:
+            records: Events of all kinds.
+            first: The number of the first of them.
+            pool: Whose requests these are.
+            other: Takes each event that is not about the course of a request, and its number.
+        """
+        opened, waiting, recent, held = self._open, self._waiting, self._recent, self.held
+        workers, names = self._lanes.workers, self._names.known
+        bar, latency, ended_by, origin = (
+            self._bars.append,
+            self._latencies.append,
+            self.ended,
+            self._origin_ns,
+        )
+        dense = None if self._density is None else self._density.add
+        taken = 0
+        for number, record in enumerate(records, first):
+            name, measured, facts, _, now, _, _ = record
+            try:
+                if name is _EXECUTED:
+                    if facts["pool"] != pool:
+                        continue
+                    request = facts.get("request_id")
+                    if "monotonic_ns" in facts:
+                        now = _moment(facts)
+                    queue_us = measured["queue_us"]
+                    run_us = measured["duration_us"]
+                    if not 0 <= queue_us + run_us < _AGES:
+                        raise ValueError  # noqa: TRY301 - as below
+                    outcome = OUTCOMES[facts["outcome"]]
+                    run = opened.pop(request, None)
+                    if run is not None and run[0].worker_id == facts.get("worker_id"):
+                        worker, began, waited, text, _ = run
+                        ended = worker.ended_ns
+                        if began < ended and worker.capacity == 1:
+                            waited += (ended - began) * 1e-3
+                            began = ended
+                        if ended < now:
+                            worker.ended_ns = now
+                        place, life = worker.place, worker.life
+                        recent[request & _RECENT] = request
+                    else:
+                        began, waited = now - int(run_us * 1000), queue_us
+                        text, place, life = self._unsent(request, facts, now)
+                    if began > now:  # noqa: PLR1730 - `min` takes four times as long
+                        began = now
+                    if dense is None or now - began >= _LONG_NS:
+                        bar(
+                            _pack(
+                                (began - origin) * 1e-9, (now - began) * 1e-9, waited * 1e-6,
+                                number, place, text, life, _REQUEST, outcome,
+                            )
+                        )  # fmt: skip
+                    else:
+                        dense(place, (began - origin) * 1e-9, (now - origin) * 1e-9, outcome)
+                    latency(queue_us + run_us)
+                    ended_by[outcome] += 1
+                    taken += 1
+                elif name is _DISPATCHED:
+                    if facts["pool"] != pool:
+                        continue
+                    request = facts["request_id"]
+                    command = facts["command"]
+                    if command not in names:
+                        self._names(command)
+                    worker_id = facts["worker_id"]
+                    worker = workers[worker_id] if worker_id in workers else self._lanes.worker(worker_id)
+                    if request in opened or type(request) is not int or len(opened) >= _OPEN:
+                        self._make_way(request)
+                    if "monotonic_ns" in facts:
+                        now = _moment(facts)
+                    queue_us = measured["queue_us"]
+                    if not 0 <= queue_us < _AGES:
+                        raise ValueError  # noqa: TRY301 - it is skipped like all that raises
+                    opened[request] = (worker, now, queue_us, names[command], number)
+                    waiting.pop(request, None)
+                    taken += 1
+                elif name is _QUEUED:
+                    if facts["pool"] != pool:
+                        continue
+                    request = facts["request_id"]
+                    if request not in opened:
+                        waiting[request] = None
+                        # Nothing tells of a request that is cancelled while it waits, but the next one
+                        # that comes says how many there are.
+                        if len(waiting) > measured["queue_size"] + 1:
+                            self._gone(len(waiting) - measured["queue_size"] - 1)
+                    taken += 1
+                else:
+                    same = _SAME.get(name)
+                    if same is None:
+                        other(number, record)
+                    else:  # equal, but not the one: emitted by hand
+                        self.extend(((same, *record[1:]),), number, pool, other)
+                    continue
+                if held and request in held:
+                    self.adopt(request)
+            except Exception:  # noqa: BLE001 - anybody may emit anything
+                self.skipped += 1
+        self.taken += taken
+
+    def _make_way(self, request: object) -> None:
+        """Before a request is open that was so before, or one too many."""
         if type(request) is not int:
-            raise TypeError(request)
-        waiting = self._waiting
-        if request not in self._open:
-            waiting[request] = None
-            # Nothing tells of a request that is cancelled while it waits, but the next one counts them.
-            more = len(waiting) - measured["queue_size"] - 1
-            if more > 0:
-                self._gone(more)
+            message = f"a request's number is a whole one, got {type(request).__name__}"
+            raise TypeError(message)
+        if self._open.pop(request, None) is None:
+            del self._open[next(iter(self._open))]
+            self.dropped += 1
+
+    def _unsent(self, request: object, facts: Mapping[str, Any], now: int) -> tuple[int, int, int]:
+        """Name, lane and life of a request that ended and was not seen to be sent there."""
+        worker_id = facts.get("worker_id")
+        place = life = 0
+        text = self._names(facts["command"])
+        if worker_id:
+            worker = self._lanes.worker(worker_id)
+            worker.ended_ns = max(worker.ended_ns, now)
+            place, life = worker.place, worker.life
+        if type(request) is int:
+            self._waiting.pop(request, None)
+            self._recent[request & _RECENT] = request
+        return text, place, life
 
     def _gone(self, count: int) -> None:
         for request in list(islice(self._waiting, count)):
             del self._waiting[request]
-
-    def dispatched(self, number: int, measured: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """A request is sent to a worker, perhaps after another one gave it back."""
-        request = facts["request_id"]
-        if type(request) is not int:
-            raise TypeError(request)
-        worker = self._lanes.workers.get(facts["worker_id"])
-        if worker is None:
-            worker = self._lanes.worker(facts["worker_id"])
-        name = self._names.known.get(facts["command"])
-        if name is None:
-            name = self._names(facts["command"])
-        opened = self._open
-        if request in opened:
-            del opened[request]
-        elif len(opened) >= _OPEN:
-            del opened[next(iter(opened))]
-            self.dropped += 1
-        opened[request] = (worker, facts["monotonic_ns"], measured["queue_us"], name, number)
-        self._waiting.pop(request, None)
-
-    def executed(self, number: int, measured: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """A request ended."""
-        request = facts.get("request_id")
-        ended = facts["monotonic_ns"]
-        queue_us = measured["queue_us"]
-        run_us = measured["duration_us"]
-        outcome = OUTCOMES[facts["outcome"]]
-        opened = self._open.pop(request, None)  # type: ignore[arg-type]
-        if opened is not None and opened[0].worker_id == facts.get("worker_id"):
-            worker, began, waited, name, _ = opened
-            if began < worker.ended_ns and worker.capacity == 1:
-                waited += (worker.ended_ns - began) * 1e-3
-                began = worker.ended_ns
-            place = worker.place
-            life = worker.life
-            if worker.ended_ns < ended:
-                worker.ended_ns = ended
-        else:
-            began = int(ended - run_us * 1000)
-            waited = queue_us
-            name = self._names(facts["command"])
-            place, life = self._place(facts.get("worker_id"), ended)
-            self._waiting.pop(request, None)  # type: ignore[call-overload]
-        if began > ended:
-            began = ended
-        origin = self._origin_ns
-        self._bars.append(
-            _pack(
-                (began - origin) * 1e-9,
-                (ended - began) * 1e-9,
-                waited * 1e-6,
-                number,
-                place,
-                name,
-                life,
-                _REQUEST,
-                outcome,
-            )
-        )
-        self._latencies.append(queue_us + run_us)
-        self.ended[outcome] += 1
-        if request is not None:
-            self._recent[request & _RECENT] = request
-
-    def _place(self, worker_id: object, ended: int) -> tuple[int, int]:
-        if not worker_id:
-            return POOL_LANE, 0
-        worker = self._lanes.worker(worker_id)
-        worker.ended_ns = max(worker.ended_ns, ended)
-        return worker.place, worker.life
 
     def forget(self, request: object, outcome: object | None) -> None:
         """Count a request without a look at it; the outcome is None where it goes on."""
@@ -216,8 +283,37 @@ class Requests:
         for request, (worker, sent, wait, name, number) in list(self._open.items()):
             self._open[request] = (worker, sent, wait, int(renumbered[name]), number)
 
-    def take(self) -> Table:
-        """The bars that are new."""
+    def take(self, now_ns: int) -> tuple[Table, Table]:
+        """The bars that are new, and the density that stands for others, since the last time.
+
+        Where more than the budget ended, only those that ran long have a bar, until it is fewer again.
+        """
+        many = sum(self.ended) - self._ended_told > BUDGET
         bars = np.frombuffer(b"".join(self._bars), ROW)
         self._bars.clear()
-        return bars
+        density = self._density
+        since = (self._since_ns - self._origin_ns) * 1e-9
+        if density is None and many:
+            density = Density(since)
+            long = bars["dur"] >= _LONG_NS * 1e-9
+            for began, lasted, _, _, lane, _, _, _, outcome in bars[~long].tolist():
+                density.add(lane, began, began + lasted, outcome)
+            bars = bars[long]
+        dense = np.empty(0, DENSITY)
+        until = (now_ns - self._origin_ns) * 1e-9
+        if density is not None:
+            running = ((int(each[1]), each[4]) for each in self.running())
+            dense = density.table(until, running, [lane.capacity for lane in self._lanes.all])
+        self._density = Density(until) if many else None
+        self._ended_told = sum(self.ended)
+        self._since_ns = now_ns
+        return bars, dense
+
+
+def _moment(facts: Mapping[str, Any]) -> int:
+    """When an event was, that brings the time along."""
+    moment = facts["monotonic_ns"]
+    if type(moment) is not int:
+        message = f"a time is a whole number of nanoseconds, got {type(moment).__name__}"
+        raise TypeError(message)
+    return moment

@@ -10,33 +10,25 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from snakepit_nb import events
-from snakepit_nb.dashboard.density import density
+from snakepit_nb import events, telemetry
 from snakepit_nb.dashboard.lanes import Lanes
-from snakepit_nb.dashboard.marks import Marks
+from snakepit_nb.dashboard.marks import Marks, Noted
 from snakepit_nb.dashboard.names import MANY, Names
-from snakepit_nb.dashboard.packing import DENSITY
 from snakepit_nb.dashboard.pulse import Pulse
-from snakepit_nb.dashboard.requests import OUTCOMES, Requests
+from snakepit_nb.dashboard.requests import NAMES, OUTCOMES, Requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from snakepit_nb.dashboard.packing import Table
-    from snakepit_nb.telemetry import EventName
+    from snakepit_nb.telemetry import Record
 
-RawEvent: TypeAlias = "tuple[EventName, Mapping[str, Any], Mapping[str, Any]]"
-"""An event as handlers get it: name, measurements, metadata."""
-
-Numbered: TypeAlias = "tuple[int, RawEvent]"
-
-BUDGET: Final = 2_000
-"""Up to so many requests that end in one tick have rows of their own."""
+Numbered: TypeAlias = "tuple[int, Record]"
+Stretch: TypeAlias = "tuple[int, list[Record]]"
 
 _HELD: Final = 4_096
-_ID: Final = 0xFFFF_FFFF
+_MOST: Final = 0xFFFF_FFFF
 _QUIET_NS: Final = 1_000_000_000
-_LONG: Final = 0.1  # seconds from which on a request has a row also where there are too many
 
 
 class Tick(NamedTuple):
@@ -44,13 +36,13 @@ class Tick(NamedTuple):
 
     Attributes:
         tables: Rows, density, samples and stats, for the browser.
-        requests: The events of requests that were taken, numbered.
-        others: All other events that were taken, numbered.
+        events: Whatever came, each stretch after the number of its first.
+        marks: What was taken of it that is not about the course of a request, numbered.
     """
 
     tables: tuple[Table, Table, Table, Table]
-    requests: list[Numbered]
-    others: list[Numbered]
+    events: list[Stretch]
+    marks: list[Numbered]
 
 
 class Tracks:
@@ -63,16 +55,15 @@ class Tracks:
     Attributes:
         names: The dictionary of strings.
         marks: What happened but requests; knows the pool's state.
-        taken: How many events of this pool were taken; the last one's number.
+        requests: Its requests.
         dropped: How many events were left out for want of time.
-        skipped: How many events were not as they should be.
 
     Example:
         >>> tracks = Tracks(0, "p")
-        >>> facts = {"pool": "p", "worker_id": "p-0", "request_id": 1, "command": "fit"}
-        >>> tracks.add((events.REQUEST_DISPATCHED, {"queue_us": 5}, {**facts, "monotonic_ns": 10**9}))
-        >>> done = {**facts, "monotonic_ns": 3 * 10**9, "outcome": "ok"}
-        >>> tracks.add((events.REQUEST_EXECUTED, {"duration_us": 100, "queue_us": 5}, done))
+        >>> facts = {"pool": "p", "worker_id": "p-0", "request_id": 1, "command": "fit", "outcome": "ok"}
+        >>> done = events.REQUEST_EXECUTED
+        >>> tracks.add((events.REQUEST_DISPATCHED, {"queue_us": 5}, facts, 0, 1 * 10**9, 0, 0))
+        >>> tracks.add((done, {"duration_us": 9, "queue_us": 5}, facts, 0, 3 * 10**9, 0, 0))
         >>> row = tracks.tick(4 * 10**9).tables[0][0]
         >>> float(row["t"]), float(row["dur"]), tracks.names.texts[row["name"]]
         (1.0, 2.0, 'fit')
@@ -86,113 +77,100 @@ class Tracks:
         self._pulse = Pulse(origin_ns)
         self.requests = Requests(origin_ns, self.lanes, self.names, self._pulse.latencies)
         self.marks = Marks(origin_ns, self.lanes, self.names, self.requests)
-        self.taken = self.dropped = self.skipped = 0
-        self._held: dict[int, list[RawEvent]] = {}
-        self._ticked_ns = self._requested_ns = origin_ns
-        self._kept_requests: list[Numbered] = []
-        self._kept_others: list[Numbered] = []
-        self._takes = {
-            events.REQUEST_QUEUED: self.requests.queued,
-            events.REQUEST_DISPATCHED: self.requests.dispatched,
-            events.REQUEST_EXECUTED: self.requests.executed,
-        }
+        self.requests.adopt = self._adopt
+        self.dropped = 0
+        self._next = 1
+        self._requested_ns = origin_ns
+        self._requests_taken = 0
+        self._kept: list[Stretch] = []
+        self._kept_marks: list[Numbered] = []
+
+    @property
+    def taken(self) -> int:
+        """How many events of this pool were taken in."""
+        return self.requests.taken + self.marks.taken
+
+    @property
+    def skipped(self) -> int:
+        """How many events were not as they should be."""
+        return self.requests.skipped
 
     # Events
 
-    def add(self, event: RawEvent) -> None:
+    def add(self, record: Record) -> None:
         """Take an event in, where it is one of this pool."""
-        self.extend((event,))
+        self.extend([record])
 
-    def extend(self, raw: Iterable[RawEvent]) -> None:
+    def extend(self, records: list[Record]) -> None:
         """Take events in, of whatever pool, in the order in which they came."""
-        pool = self.pool
-        take_of = self._takes.get
-        keep = self._kept_requests.append
-        held = self._held
-        for event in raw:
-            facts = event[2]
-            try:
-                take = take_of(event[0])
-                if take is None:
-                    self._other(event)
-                elif facts["pool"] == pool:
-                    number = self.taken = self.taken + 1
-                    take(number & _ID, event[1], facts)
-                    keep((number & _ID, event))
-                    if held and facts.get("request_id") in held:
-                        self._adopt(facts["request_id"])
-            except Exception:  # noqa: BLE001 - anybody may emit anything
-                self.skipped += 1
+        first = self._next
+        if first + len(records) > _MOST:
+            first = 1
+        self._next = first + len(records)
+        if records:
+            self._kept.append((first, records))
+        self.requests.extend(records, first, self.pool, self._other)
 
-    def _other(self, event: RawEvent) -> None:
-        facts = event[2]
-        if facts["pool"] != self.pool if "pool" in facts else not self._is_ours(event):
-            return
-        number = self.taken = self.taken + 1
-        self.marks.add(event[0], number & _ID, event[1], facts)
-        self._kept_others.append((number & _ID, event))
+    def _other(self, number: int, record: Record) -> None:
+        facts = record[2]
+        ours = facts["pool"] == self.pool if "pool" in facts else self._is_ours(number, record)
+        if ours:
+            self._take(number, record)
 
-    def _is_ours(self, event: RawEvent) -> bool:
+    def _take(self, number: int, record: Record) -> None:
+        name, measured, facts = telemetry.heard(record)
+        self.marks.add(Noted(number, name, measured, facts))
+        self._kept_marks.append((number, record))
+
+    def _is_ours(self, number: int, record: Record) -> bool:
         """Whether an event that names no pool belongs to a request of this one; that may be known later."""
-        request = event[2].get("request_id")
+        request = record[2].get("request_id")
         if type(request) is not int:
             return False
         if self.requests.knows(request):
             return True
-        held = self._held
+        held = self.requests.held
         if request not in held and len(held) >= _HELD:
             del held[next(iter(held))]
-        held.setdefault(request, []).append(event)
+        held.setdefault(request, []).append((number, record))
         return False
 
     def _adopt(self, request: int) -> None:
         """Take in what came before its request did: memory is lent for one before it is queued."""
-        for event in self._held.pop(request):
-            self.extend(((*event[:2], {"pool": self.pool, **event[2]}),))
+        for number, record in self.requests.held.pop(request):
+            self._take(number, record)
 
-    def forget(self, raw: Iterable[RawEvent], now_ns: int) -> None:
+    def forget(self, records: Iterable[Record], now_ns: int) -> None:
         """Count events of requests for which there is no time, and leave it at that."""
         before = self.dropped
-        for name, _, facts, *_ in raw:
-            if name in self._takes and facts.get("pool") == self.pool:
+        for name, _, facts, *_ in records:
+            if name in NAMES and facts.get("pool") == self.pool:
                 self.dropped += 1
                 ended = name == events.REQUEST_EXECUTED
                 self.requests.forget(facts.get("request_id"), facts.get("outcome") if ended else None)
         if self.dropped > before:
-            self.taken += 1
-            self.marks.forgot(self.dropped - before, self.taken & _ID, now_ns)
+            self.marks.forgot(self.dropped - before, self._next, now_ns)
+            self._next += 1
 
     # Ticks
 
     def tick(self, now_ns: int) -> Tick:
         """What is new since the tick before."""
-        if self._kept_requests:
-            self._requested_ns = now_ns
+        if self.requests.taken > self._requests_taken:
+            self._requests_taken, self._requested_ns = self.requests.taken, now_ns
         elif self.requests.waiting and now_ns - self._requested_ns > _QUIET_NS:
             self.requests.quiet(self.lanes.idle())
         if self.marks.saturated is not None and not self.requests.waiting:
             self.marks.relieved(now_ns)
-        bars = self.requests.take()
+        bars, dense = self.requests.take(now_ns)
         marks, stats = self.marks.take()
-        dense = np.empty(0, DENSITY)
-        if len(bars) > BUDGET:
-            long = bars["dur"] >= _LONG
-            dense = self._density(bars[~long], now_ns)
-            bars = bars[long]
-        self._ticked_ns = now_ns
         rows = np.concatenate((marks, bars)) if len(marks) else bars
         if len(marks):
             rows = rows[np.argsort(rows["id"], kind="stable")]
         samples = self._pulse.beat(now_ns, self.requests.waiting)
-        requests, others = self._kept_requests[:], self._kept_others[:]
-        self._kept_requests.clear()
-        self._kept_others.clear()
-        return Tick((rows, dense, samples, stats), requests, others)
-
-    def _density(self, bars: Table, now_ns: int) -> Table:
-        running = [(int(each[1]), each[4]) for each in self.requests.running()]
-        since, until = ((each - self.origin_ns) * 1e-9 for each in (self._ticked_ns, now_ns))
-        return density(bars, running, since, until, [lane.capacity for lane in self.lanes.all])
+        kept, kept_marks = self._kept, self._kept_marks
+        self._kept, self._kept_marks = [], []
+        return Tick((rows, dense, samples, stats), kept, kept_marks)
 
     def shorten(self, newest_first: Any) -> Any:  # noqa: ANN401 - an array of numbers
         """Where there are too many names, number anew those that are in use.

@@ -1,4 +1,4 @@
-"""What a kernel and a browser say to each other, recorded: a comm that keeps what is sent, and can say things."""
+"""What kernel and browser say to each other, recorded: a comm that keeps what is sent, and can say things."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class RecordedComm(BaseComm):
         with self._news:
             self.sent.append({"kind": msg_type, "data": data or {}, "buffers": list(buffers or [])})
             self._news.notify_all()
+
+    def close(self, *arguments: Any, **options: Any) -> None:
+        super().close(*arguments, **options)
+        self.on_msg(None)  # it is kept by the test, and what it served is not
 
     def say(self, content: object) -> None:
         """A custom message of a view."""

@@ -3,7 +3,7 @@
  *
  * One store for each model, however many views it has.
  */
-import type { Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
+import type { Action, Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
 
 /** Rows in order of arrival, as columns; index 0 is the oldest that is kept. A view must not keep it over a tick. */
 export interface Rows {
@@ -58,7 +58,7 @@ export interface Store {
   subscribe(changed: () => void): () => void;
   send(message: ToKernel): void;
   details(id: number): Promise<Details>;
-  act(action: Omit<Extract<ToKernel, { verb: "do" }>, "verb" | "ask">): Promise<Done>;
+  act(action: Action): Promise<Done>;
   file(format: string): Promise<{ message: FileMessage; data: DataView | null }>;
 }
 

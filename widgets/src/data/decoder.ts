@@ -135,7 +135,8 @@ function isList(value: unknown, each: (item: unknown) => boolean): boolean {
 
 function isLane(value: unknown): boolean {
   const lane = value as Lane | null;
-  return typeof lane === "object" && lane !== null && Number.isInteger(lane.lane) && typeof lane.label === "string";
+  if (typeof lane !== "object" || lane === null || typeof lane.label !== "string") return false;
+  return Number.isInteger(lane.lane) && lane.lane >= 0 && lane.lane <= 0xffff;
 }
 
 function isOpen(value: unknown): boolean {

@@ -56,8 +56,9 @@ abstract class Ring {
     if (begin >= 0) each(begin, this.length);
   }
 
+  /** Forgets all. A number is left out, so that whoever follows the numbers notices. */
   clear(): void {
-    this.first += this.length;
+    this.first += this.length + 1;
     this.head = this.at(this.length);
     this.length = 0;
     // A block that is begun must be empty, and so must the rest of the one in which the last row lies.

@@ -5,12 +5,13 @@
  * for, at most every two seconds, until one has come.
  * Rule: a question always ends: by its answer, or, where the kernel is silent or gone, by an answer that says so.
  */
-import type { Batch, Details, Done, FileMessage, FromKernel, Lane, Open, Summary, SummaryMessage, ToKernel } from "../protocol";
+import type { Action, Batch, Details, Done, FileMessage, FromKernel, Lane, Open, Summary, SummaryMessage, ToKernel } from "../protocol";
 import { SAMPLE_COLUMNS, STAT_COLUMNS } from "../protocol";
 import type { Link, Store } from "../store";
 import { KernelClock } from "./clock";
 import { decode, isSummary } from "./decoder";
 import { DensityRing, RowRing } from "./ring";
+import { visible } from "./visible";
 
 /** All in milliseconds. */
 const RESYNC_EVERY = 2000;
@@ -123,9 +124,9 @@ export class LiveStore implements Store {
     );
   }
 
-  act(action: Omit<Extract<ToKernel, { verb: "do" }>, "verb" | "ask">): Promise<Done> {
+  act(action: Action): Promise<Done> {
     return this.question<Done>(
-      (ask) => ({ ...action, verb: "do", ask }) as ToKernel,
+      (ask) => ({ verb: "do", ask, ...action }),
       (message) => message as Done,
       (ask, why) => ({ type: "done", ask, ok: false, text: why }),
     );
@@ -155,8 +156,8 @@ export class LiveStore implements Store {
     else if (batch.seq !== expected) this.lost = true;
     this.seq = batch.seq;
     this.originMs = batch.origin_ms;
-    batch.strings.forEach((text, i) => (this.strings[batch.base + i] = text));
-    this.lanes = batch.lanes;
+    batch.strings.forEach((text, i) => (this.strings[batch.base + i] = visible(text)));
+    this.lanes = batch.lanes.map((lane) => ({ ...lane, label: visible(lane.label, 60) }));
     this.open = batch.open;
     this.rows.append(rows);
     this.density.append(density);

@@ -52,6 +52,7 @@ export interface View {
 }
 
 const CALM = 250; // ms between two looks at words and figures
+const PACE = 45; // ms between two of the charts that only the passing of time asks for
 const WORDS = 5000; // ms between two descriptions
 
 export function mount(host: HTMLElement, store: Store, options: Options, told: Told = {}, Picture: typeof Canvas = Canvas): View {
@@ -67,7 +68,7 @@ class App implements Hands {
   readonly #empty = h("p", { class: "empty" }, "Nothing has happened in this pool so far.");
   readonly #words: HTMLElement;
   readonly #alert = h("p", { class: "unseen", role: "alert" });
-  readonly #spoken = [0, 1].map(() => h("span", { class: "unseen", id: unique("row"), role: "img" }));
+  readonly #spoken = [0, 1].map(() => h("span", { class: "unseen", id: unique("row"), role: "img", "aria-label": "No row has the focus" }));
   readonly #canvas: TimelineCanvas;
   readonly #header: Header;
   readonly #toolbar: Toolbar | null;
@@ -87,6 +88,7 @@ class App implements Hands {
   #back: Element | null = null;
   #seen = false;
   #frame = 0;
+  #nap: ReturnType<typeof setTimeout> | undefined;
   #calm = 0;
   #slow = 0;
   #described = -Infinity;
@@ -167,8 +169,7 @@ class App implements Hands {
 
   close(): void {
     for (const undo of this.#undo) undo();
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+    this.#rest();
     this.#panels?.destroy();
     this.#canvas.dispose();
     this.#root.remove();
@@ -299,6 +300,9 @@ class App implements Hands {
     });
     for (const name of ["keyup", "keypress"]) this.#root.addEventListener(name, (event) => event.stopPropagation());
     this.#picture.addEventListener("blur", () => this.#tip.hide());
+    for (const name of ["pointerdown", "pointermove", "pointerup", "pointerleave", "wheel"]) {
+      this.#picture.addEventListener(name, () => this.#wake(), { passive: true });
+    }
     main.addEventListener("pointermove", (event) => this.#point(event));
     main.addEventListener("pointerleave", () => this.#unpoint());
     const outside = (event: Event): void => {
@@ -405,10 +409,7 @@ class App implements Hands {
   #watched(seen: boolean): void {
     this.#seen = seen;
     this.told.seen?.(seen);
-    if (!seen) {
-      cancelAnimationFrame(this.#frame);
-      this.#frame = 0;
-    }
+    if (!seen) this.#rest();
     this.#drawn = "";
     this.#wake();
   }
@@ -417,14 +418,24 @@ class App implements Hands {
 
   #wake(): void {
     if (!this.#seen || this.#frame !== 0) return;
+    clearTimeout(this.#nap);
     this.#frame = requestAnimationFrame((time) => this.#turn(time));
   }
 
   #turn(time: number): void {
     this.#frame = 0;
     this.#draw(time);
-    // The kernel's silence makes no event: the loop goes on while somebody looks.
-    this.#wake();
+    const { follow, paused } = this.#canvas;
+    const lively = follow && !paused && this.store.link !== "silent" && this.store.summary?.state === "running";
+    if (lively) this.#wake();
+    // What happens without a word, the kernel's silence or another theme, is seen at the next look.
+    else this.#nap = setTimeout(() => this.#wake(), CALM);
+  }
+
+  #rest(): void {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#nap);
+    this.#frame = 0;
   }
 
   #draw(time: number): void {
@@ -449,7 +460,7 @@ class App implements Hands {
       this.#drawn = drawn;
       // Charts that are dear are drawn less often, so that the picture stays smooth.
       const cost = performance.now() - began;
-      this.#panelsDue = cost < 3 ? 0 : time + 6 * cost;
+      this.#panelsDue = time + Math.max(canvas.follow ? PACE : 0, cost < 3 ? 0 : 6 * cost);
     }
     if (time - this.#described >= WORDS) {
       this.#described = time;

@@ -3,9 +3,10 @@
  *
  * Rule: a question that is not answered yet is shown as such; what cannot be done says why.
  */
+import { visible } from "../data/visible";
 import type { Action } from "../protocol";
 import type { Store } from "../store";
-import { attribute, h, unique, visible, write } from "./dom";
+import { attribute, h, unique, write } from "./dom";
 import { many } from "./format";
 import { LINKS } from "./header";
 

@@ -1,7 +1,8 @@
 /** The pool in one line: its state in word and sign, its workers, what it did, and whether the kernel is heard. */
+import { visible } from "../data/visible";
 import type { Summary } from "../protocol";
 import type { Link, Store } from "../store";
-import { attribute, h, visible, write } from "./dom";
+import { attribute, h, write } from "./dom";
 import { bytes, count, many } from "./format";
 
 export const LINKS: Record<Link, string> = {
@@ -11,6 +12,9 @@ export const LINKS: Record<Link, string> = {
 };
 
 const STATES: Record<string, string> = { running: "▶", stopped: "■", broken: "✖" };
+
+/** What a small view tells. */
+const FEW: ReadonlySet<string> = new Set(["busy", "queued", "ok", "failed", "crashes"]);
 
 /** The figures, in order; those that are nought and would only be noise are left out. */
 export function figures(summary: Summary): [label: string, value: string, tone?: string][] {
@@ -22,7 +26,7 @@ export function figures(summary: Summary): [label: string, value: string, tone?:
   ];
   if (workers.tainted > 0) made.push(["tainted", String(workers.tainted), "warn"]);
   if (workers.starting > 0) made.push(["starting", String(workers.starting)]);
-  made.push(["queued", count(summary.queued), summary.saturated_since === null ? undefined : "warn"] as never);
+  made.push(["queued", count(summary.queued), summary.saturated_since === null ? "" : "warn"]);
   made.push(["ok", count(requests.ok)], ["failed", count(failed), failed > 0 ? "bad" : ""]);
   made.push(["shared", bytes(summary.bytes_shared)], ["copied", bytes(summary.bytes_copied)]);
   if (summary.recycled > 0) made.push(["recycled", count(summary.recycled)]);
@@ -57,14 +61,14 @@ export class Header {
     attribute(this.#state, "data-state", summary.state);
     const why = summary.reason === "" ? "" : `: ${visible(summary.reason)}`;
     write(this.#state, `${STATES[summary.state] ?? "?"} ${visible(summary.state, 20)}${why}`);
-    const wanted = figures(summary);
+    const wanted = figures(summary).filter(([label]) => !this.options.mini || FEW.has(label));
     for (const [at, [label, value, tone]] of wanted.entries()) {
       let pair = this.#figures.children[at];
       if (pair === undefined) this.#figures.append((pair = h("div", {}, h("dt"), h("dd"))));
       const [dt, dd] = pair.children as unknown as [Element, Element];
       write(dt, label);
       write(dd, value);
-      attribute(pair, "data-tone", tone);
+      attribute(pair, "data-tone", tone || null);
     }
     while (this.#figures.children.length > wanted.length) this.#figures.lastChild?.remove();
   }

@@ -3,11 +3,12 @@
  *
  * Rule: the error page is the kernel's markup; it is shown in a frame that may do nothing.
  */
+import { visible, visibleLines } from "../data/visible";
 import { Kind, POOL_LANE } from "../protocol";
 import type { Details } from "../protocol";
 import type { Store } from "../store";
 import type { Controls } from "./controls";
-import { h, visible, visibleLines, write } from "./dom";
+import { h, write } from "./dom";
 import { clock, duration, moment } from "./format";
 import { extraOf, kindOf, laneOf, outcomeOf } from "./row";
 import type { Row } from "./row";
@@ -49,6 +50,8 @@ export class Inspector {
     this.draw();
     void this.#ask(row.id);
     this.#title.focus({ preventScroll: true });
+    // Where the page is narrow it lies below the charts.
+    this.root.scrollIntoView?.({ block: "nearest" });
   }
 
   /** What changes while a request runs: how long it has, and that it ended. */
@@ -96,7 +99,7 @@ export class Inspector {
     if (outcome !== "") facts.push(["Outcome", outcome]);
     if (row.dur > 0) facts.push(["Duration", duration(row.dur)]);
     if (row.kind === Kind.REQUEST) facts.push(["Waited", duration(row.extra)]);
-    else if (extraOf(row) !== "") facts.push(["How much", extraOf(row)]);
+    else if (extraOf(row) !== "") facts.push(["More", extraOf(row)]);
     if (row.lane === POOL_LANE) facts.push(["Lane", laneOf(this.store, row.lane)]);
     else facts.push(["Slot", `${laneOf(this.store, row.lane)}${lane === undefined ? "" : ` (${lane.state})`}`]);
     if (row.life > 0) facts.push(["Life", `worker no. ${row.life} of this slot`]);
@@ -139,7 +142,7 @@ export class Inspector {
     }
     if (asked !== this.#asked) return;
     if (typeof answer === "string") this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, `The kernel told no more: ${answer}.`));
-    else if (!answer.found) this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, "The kernel no longer keeps this event; what is above is all."));
+    else if (!answer.found) this.#more.replaceChildren(h("p", { class: "faint", role: "status" }, answer.text === "" ? "The kernel no longer keeps this event; what is above is all." : visible(answer.text)));
     else this.#tell(answer);
   }
 
@@ -157,12 +160,12 @@ export class Inspector {
         );
       });
       const shown = h("pre", { tabindex: 0, "aria-label": "Text" }, text);
-      parts.push(answer.html === "" ? h("h3", {}, "Text") : h("details", {}, h("summary", {}, "As text"), shown), copy);
-      if (answer.html === "") parts.splice(-1, 0, shown);
+      if (answer.html === "") parts.push(h("h3", {}, "Text"), shown, copy);
+      else parts.push(h("details", {}, h("summary", {}, "As text"), shown, copy));
     }
     parts.push(h("h3", {}, "Event"), h("code", { class: "event" }, visible(answer.event)));
     const told = { ...answer.measurements, ...answer.metadata };
-    const pairs = Object.entries(told).map(([key, value]): [string, string] => [visible(key, 80), value_(value)]);
+    const pairs = Object.entries(told).map(([key, value]): [string, string] => [visible(key, 80), written(value)]);
     const all = h("dl", { class: "facts raw" });
     list(all, pairs);
     parts.push(all);
@@ -170,7 +173,7 @@ export class Inspector {
   }
 }
 
-function value_(value: unknown): string {
+function written(value: unknown): string {
   return visible(typeof value === "string" ? value : (JSON.stringify(value) ?? "–"), 2000);
 }
 

@@ -1,6 +1,7 @@
 /** Files to take away: what the kernel makes, and the picture as it stands. */
+import { visible } from "../data/visible";
 import type { Store } from "../store";
-import { h, visible, write } from "./dom";
+import { h, write } from "./dom";
 
 const FORMATS: readonly [string, string][] = [
   ["trace", "Trace for Perfetto"],

@@ -1,7 +1,8 @@
 /** Small charts below the picture, one above the other, in the same time. */
 import uPlot from "uplot";
+import { visible } from "../data/visible";
 import type { Span, Store } from "../store";
-import { attribute, h, unique, visible, write } from "./dom";
+import { attribute, h, unique, write } from "./dom";
 import { bytes, three } from "./format";
 import { readColours } from "../canvas/colours";
 import type { ColourName } from "../canvas/colours";
@@ -65,7 +66,7 @@ const PANELS: readonly Panel[] = [
   },
   { title: "Memory", unit: megabytes, each: true, lines: (store) => perLane(store, "memory_mb") },
   { title: "CPU", unit: (value) => `${plain(value)} %`, each: true, lines: (store) => perLane(store, "cpu_percent") },
-  { title: "GPU memory", unit: megabytes, each: true, lines: (store) => perLane(store, "gpu_memory_mb") },
+  { title: "GPU mem.", unit: megabytes, each: true, lines: (store) => perLane(store, "gpu_memory_mb") },
 ];
 
 const HEIGHT = 56;
@@ -108,6 +109,8 @@ class Chart {
   #shape = "";
   #lines: Line[] = [];
   #near: number | null = null;
+  #index: number | null = null;
+  #splits: number[] = [];
   open = true;
 
   constructor(
@@ -117,6 +120,7 @@ class Chart {
   ) {
     const id = unique("chart");
     this.#plot.id = id;
+    attribute(this.#plot, "aria-label", panel.title);
     this.#button = h("button", { type: "button", class: "disclose", "aria-expanded": "true", "aria-controls": id }, panel.title);
     this.#button.addEventListener("click", () => {
       this.open = !this.open;
@@ -139,7 +143,7 @@ class Chart {
     if (this.#chart === null || shape !== this.#shape) {
       this.#shape = shape;
       this.#chart?.destroy();
-      this.#chart = this.#make(data, span, left, width);
+      this.#chart = this.#make(data, left, width);
     } else {
       const chart = this.#chart;
       chart.batch(() => {
@@ -149,7 +153,7 @@ class Chart {
     }
   }
 
-  #make(data: uPlot.AlignedData, span: Span, left: number, width: number): uPlot {
+  #make(data: uPlot.AlignedData, left: number, width: number): uPlot {
     const { panel } = this;
     const colours = readColours(this.root);
     const series = this.#lines.map((line): uPlot.Series => {
@@ -157,7 +161,8 @@ class Chart {
       const made: uPlot.Series = { label: line.label, stroke, width: panel.each ? 1 : 1.25, points: { show: false }, spanGaps: panel.each };
       if (line.dash !== undefined) made.dash = line.dash;
       if (line.fill === true) made.fill = `${stroke}24`;
-      if (line.stepped === true) made.paths = uPlot.paths.stepped?.({ align: 1 }) ?? null;
+      const stepped = line.stepped === true ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
+      if (stepped !== undefined) made.paths = stepped;
       return made;
     });
     return new uPlot(
@@ -184,17 +189,18 @@ class Chart {
           { show: false },
           {
             size: left,
-            gap: 6,
-            stroke: colours.muted,
-            font: "10px system-ui, sans-serif",
-            space: 20,
+            space: 18,
             grid: { stroke: colours.grid, width: 1 },
             ticks: { show: false },
-            values: (_chart, splits) => splits.map((value) => panel.unit(value)),
+            values: (_chart, splits) => {
+              this.#splits = splits;
+              return splits.map(() => "");
+            },
           },
         ],
         series: [{}, ...series],
         hooks: {
+          drawAxes: [(chart) => this.#label(chart, colours.muted)],
           setCursor: [(chart) => this.#cursor(chart)],
           setSeries: [
             (_chart, index) => {
@@ -207,10 +213,23 @@ class Chart {
       data,
       this.#plot,
     );
-    void span;
   }
 
-  #index: number | null = null;
+  /** The labels lie in the plot, above their lines: the room beside it is for name and value. */
+  #label(chart: uPlot, ink: string): void {
+    const { ctx, bbox } = chart;
+    const ratio = uPlot.pxRatio;
+    ctx.save();
+    ctx.fillStyle = ink;
+    ctx.font = `${9 * ratio}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
+    for (const value of this.#splits) {
+      const y = chart.valToPos(value, "y", true);
+      if (value > 0 && y > 11 * ratio) ctx.fillText(this.panel.unit(value), bbox.left + 4 * ratio, y);
+    }
+    ctx.restore();
+  }
 
   #cursor(chart: uPlot): void {
     this.#index = chart.cursor.idx ?? null;
@@ -231,7 +250,7 @@ class Chart {
       const near = this.#near === null ? undefined : shown[this.#near - 1];
       const highest = shown.reduce((best, one) => (one[1] > best[1] ? one : best), ["", -Infinity] as readonly [string, number]);
       const [label, value] = near ?? highest;
-      words = Number.isFinite(value) ? `${unit(value)} ${label}` : "";
+      words = Number.isFinite(value) ? `${unit(value)}\n${label}` : "";
     } else if (shown.length === 1) words = Number.isFinite(shown[0]?.[1]) ? unit(shown[0]?.[1] as number) : "–";
     else words = shown.map(([label, value]) => `${label} ${Number.isFinite(value) ? unit(value) : "–"}`).join("\n");
     write(this.#value, words);

@@ -3,10 +3,10 @@
  *
  * Rule: rows move as the oldest are forgotten, so a view keeps a copy and never an index.
  */
+import { visible } from "../data/visible";
 import { Kind, Outcome } from "../protocol";
 import type { Open } from "../protocol";
-import type { Filter, Hit, Span, Store } from "../store";
-import { visible } from "./dom";
+import type { Hit, Store } from "../store";
 import { bytes, count, duration, percent } from "./format";
 
 export interface Row {
@@ -67,7 +67,7 @@ export function rowAt(store: Store, i: number): Row {
     dur: rows.dur(i),
     extra: rows.extra(i),
     lane: rows.lane(i),
-    name: visible(store.text(rows.name(i))),
+    name: store.text(rows.name(i)),
     life: rows.life(i),
     kind: rows.kind(i),
     outcome: rows.outcome(i),
@@ -79,7 +79,7 @@ export function rowAt(store: Store, i: number): Row {
 export function rowOf(store: Store, open: Open): Row {
   const [id, lane, name, life, t, wait, request] = open;
   const dur = Math.max(0, store.now() - t);
-  const text = visible(store.text(name));
+  const text = store.text(name);
   return { id, t, dur, extra: wait, lane, name: text, life, kind: Kind.REQUEST, outcome: Outcome.NONE, request };
 }
 
@@ -132,48 +132,3 @@ export function sentence(store: Store, row: Row): string {
   parts.push(row.lane === 0 ? "" : laneOf(store, row.lane));
   return parts.filter((part) => part !== "").join(", ");
 }
-
-/** Whether a filter shows a row; looks a name up once for all rows that bear it. */
-export class Sieve {
-  readonly #names = new Map<number, boolean>();
-  readonly #text: string;
-
-  constructor(
-    private readonly store: Store,
-    private readonly filter: Filter,
-    private readonly span: Span | null = null,
-  ) {
-    this.#text = filter.text.trim().toLowerCase();
-  }
-
-  #named(name: number): boolean {
-    if (this.#text === "") return true;
-    let known = this.#names.get(name);
-    if (known === undefined) {
-      known = this.store.text(name).toLowerCase().includes(this.#text);
-      this.#names.set(name, known);
-    }
-    return known;
-  }
-
-  row(i: number): boolean {
-    const { rows } = this.store;
-    const { lanes, kinds, outcomes } = this.filter;
-    if (lanes.size > 0 && !lanes.has(rows.lane(i))) return false;
-    if (kinds.size > 0 && !kinds.has(rows.kind(i))) return false;
-    if (outcomes.size > 0 && !outcomes.has(rows.outcome(i))) return false;
-    if (this.span !== null && (rows.t(i) > this.span.to || rows.t(i) + rows.dur(i) < this.span.from)) return false;
-    return this.#named(rows.name(i));
-  }
-
-  open(open: Open): boolean {
-    const { lanes, kinds, outcomes } = this.filter;
-    if (lanes.size > 0 && !lanes.has(open[1])) return false;
-    if (kinds.size > 0 && !kinds.has(Kind.REQUEST)) return false;
-    if (outcomes.size > 0 && !outcomes.has(Outcome.NONE)) return false;
-    if (this.span !== null && open[4] > this.span.to) return false;
-    return this.#named(open[2]);
-  }
-}
-
-export const EVERYTHING: Filter = { lanes: new Set(), kinds: new Set(), outcomes: new Set(), text: "" };

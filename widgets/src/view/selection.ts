@@ -1,6 +1,7 @@
 /** The figures of the selected span. */
+import { visible } from "../data/visible";
 import type { Span, Store } from "../store";
-import { h, visible, write } from "./dom";
+import { h, write } from "./dom";
 import { bytes, count, duration, percent, three } from "./format";
 import { statisticsOf } from "./statistics";
 import type { Statistics } from "./statistics";

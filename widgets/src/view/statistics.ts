@@ -37,34 +37,39 @@ export function statisticsOf(store: Store, span: Span): Statistics {
     if (there === undefined) intervals.set(lane, [[begin, end]]);
     else there.push([begin, end]);
   };
-  for (let i = 0; i < rows.length; i += 1) {
+  const look = (i: number): void => {
     const t = rows.t(i);
-    if (t > span.to) continue;
     const kind = rows.kind(i);
     const end = t + rows.dur(i);
-    if (end < span.from) continue;
+    if (t > span.to || end < span.from) return;
     if (kind === Kind.REQUEST) {
       runs(rows.lane(i), t, end);
-      if (end > span.to) continue;
+      if (end > span.to) return;
       count += 1;
       if (rows.outcome(i) > Outcome.OK) failed += 1;
       durations.push(rows.dur(i));
       waits.push(rows.extra(i));
     } else if (kind === Kind.EXPORT) shared += rows.extra(i);
     else if (kind === Kind.FALLBACK) copied += rows.extra(i);
-  }
+  };
+  rows.within(span.from, span.to, (first, last) => {
+    for (let i = first; i < last; i += 1) look(i);
+  });
   for (const open of store.open) runs(open[1], open[4], store.now());
   const busy = new Map<number, number>();
   for (const [lane, there] of intervals) busy.set(lane, covered(there));
-  for (let i = 0; i < density.length; i += 1) {
+  const sum = (i: number): void => {
     const t = density.t(i);
     const width = density.width(i);
     const part = Math.max(0, Math.min(t + width, span.to) - Math.max(t, span.from)) / width;
-    if (!(part > 0)) continue;
+    if (!(part > 0)) return;
     count += density.count(i) * part;
     failed += density.failed(i) * part;
     busy.set(density.lane(i), (busy.get(density.lane(i)) ?? 0) + density.busy(i) * width * part);
-  }
+  };
+  density.within(span.from, span.to, (first, last) => {
+    for (let i = first; i < last; i += 1) sum(i);
+  });
   count = Math.round(count);
   failed = Math.round(failed);
   return {

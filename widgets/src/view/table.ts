@@ -3,10 +3,12 @@
  *
  * Rule: newest first, by the filter and the selection of the picture; while the focus is on a row, the rows stand.
  */
+import { Sieve } from "../canvas/filter";
+import { Kind, Outcome } from "../protocol";
 import type { Filter, Span, Store } from "../store";
 import { attribute, h, write } from "./dom";
 import { clock, count, duration } from "./format";
-import { extraOf, kindOf, laneOf, outcomeOf, rowAt, rowOf, Sieve } from "./row";
+import { extraOf, kindOf, laneOf, outcomeOf, rowAt, rowOf } from "./row";
 import type { Row } from "./row";
 
 export const PAGE = 50;
@@ -14,17 +16,21 @@ const COLUMNS = ["Time", "What", "Worker", "Name", "Duration", "Outcome", "More"
 
 /** One page of the rows, newest first, and how many there are: those that run come before all others. */
 export function page(store: Store, filter: Filter, span: Span | null, at: number): { rows: Row[]; total: number } {
-  const sieve = new Sieve(store, filter, span);
+  const { rows } = store;
+  const sieve = new Sieve(filter, (name) => store.text(name));
   const first = at * PAGE;
   const made: Row[] = [];
   let total = 0;
-  const running = store.open.filter((open) => sieve.open(open)).sort((a, b) => b[4] - a[4]);
+  const running = store.open
+    .filter(([, lane, name, , t]) => sieve.letsValues(lane, Kind.REQUEST, Outcome.NONE, name) && (span === null || t <= span.to))
+    .sort((a, b) => b[4] - a[4]);
   for (const open of running) {
     if (total >= first && made.length < PAGE) made.push(rowOf(store, open));
     total += 1;
   }
-  for (let i = store.rows.length - 1; i >= 0; i -= 1) {
-    if (!sieve.row(i)) continue;
+  for (let i = rows.length - 1; i >= 0; i -= 1) {
+    if (!sieve.lets(rows, i)) continue;
+    if (span !== null && (rows.t(i) > span.to || rows.t(i) + rows.dur(i) < span.from)) continue;
     if (total >= first && made.length < PAGE) made.push(rowAt(store, i));
     total += 1;
   }

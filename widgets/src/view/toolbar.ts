@@ -1,7 +1,8 @@
 /** How one looks: following, pausing, zooming, and what is left out. */
+import { visible } from "../data/visible";
 import { Kind, Outcome } from "../protocol";
 import type { Filter, Store } from "../store";
-import { attribute, h, visible } from "./dom";
+import { attribute, h } from "./dom";
 import { OUTCOMES } from "./row";
 
 export interface Look {
@@ -82,8 +83,8 @@ export class Toolbar {
       h(
         "div",
         { class: "set" },
-        tool("−", "Zoom out (-)", () => look.zoom(1.5)),
-        tool("+", "Zoom in (+)", () => look.zoom(1 / 1.5)),
+        tool("−", "Zoom out (-)", () => look.zoom(1 / 1.5)),
+        tool("+", "Zoom in (+)", () => look.zoom(1.5)),
         h("button", { type: "button", title: "Show all (0)", click: () => look.fit() }, "Fit"),
       ),
       h("div", { class: "set filters" }, this.#lane, this.#kind, this.#outcome, this.search),
