@@ -22,7 +22,7 @@ from snakepit_nb.errors.types import PoolClosed, PoolError
 from snakepit_nb.pool.pool import Pool
 
 if TYPE_CHECKING:
-    from snakepit_nb.dashboard.timeline import RawEvent
+    from snakepit_nb.dashboard.history import RawEvent
 
 _lock: Final = threading.RLock()
 _shared: Final[weakref.WeakKeyDictionary[Pool, Dashboard]] = weakref.WeakKeyDictionary()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import anywidget
+import ipywidgets
 import traitlets
 
 from snakepit_nb.dashboard import answers, controls, publishing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from snakepit_nb.dashboard.controls import Asked
+    from snakepit_nb.dashboard.history import RawEvent
 
 _LOG: Final = logging.getLogger(__name__)
 _STATIC: Final = Path(__file__).parent / "static"
@@ -39,7 +41,6 @@ _MOST_VIEWS: Final = 64
 _MOST_ERRANDS: Final = 4
 _LONGEST_WINDOW: Final = 7 * 86_400.0
 _SPAN: Final = 2
-_STOPPED: Final = "the pool has stopped"
 _TALLEST: Final = 4_000
 # What a browser may set; ipywidgets would let it set any trait, the code of the widget included.
 _FROM_BROWSER: Final = frozenset({"follow", "window", "selection"})
@@ -47,7 +48,6 @@ _OWN: Final = _FROM_BROWSER | {"pool_name", "mini", "height", "ended"}
 
 Frame: TypeAlias = "tuple[dict[str, Any], list[bytes]]"
 Send: TypeAlias = "Callable[[dict[str, Any], list[bytes]], None]"
-RawEvent: TypeAlias = "tuple[tuple[str, ...], Mapping[str, object], Mapping[str, object]]"
 
 
 class Source(Protocol):
@@ -137,9 +137,9 @@ class Timeline(anywidget.AnyWidget):
         self._shown = 0
         self._over = self._gone = False
         self._errands = threading.BoundedSemaphore(_MOST_ERRANDS)
-        super().__init__(pool_name=pool_name, **traits)
-        # A model of its own, which ipywidgets would never close.
-        self._own_layout = None if "layout" in traits else self.layout
+        # A model of its own, which ipywidgets would never close. In a box it would have no width by itself.
+        self._own_layout = None if "layout" in traits else ipywidgets.Layout(width="100%")
+        super().__init__(pool_name=pool_name, **({"layout": self._own_layout} | traits))
         self.on_msg(self._hear)
         source = feed(self._pass_on)
         source.on_stopped = self.end
@@ -231,18 +231,24 @@ class Timeline(anywidget.AnyWidget):
         except Exception:  # noqa: BLE001 - it would land below the cell
             _LOG.debug("the displays could not be brought up to date", exc_info=True)
 
-    def end(self) -> None:
-        """The pool has stopped: the report stays, and the model goes where no view is left that needs it."""
+    def end(self, why: str = "the pool has stopped") -> None:
+        """Nothing new comes any more: the report stays, and the model goes where no view needs it.
+
+        Args:
+            why: What is said to those views of it that stay.
+        """
         with self._guard:
             if self._over:
                 return
             self._over = True
         self.freeze()
-        self.ended = _STOPPED
+        self.ended = why
         # A view that no display of ours made is inside of another widget, or survived a reload of its page:
         # nothing replaces it, and it goes on showing what it has.
         if len(self._views) <= self._shown:
             self.close()
+        else:
+            self._feed.close()
 
     def finish(self, text: str) -> None:
         """Replace it by its report, with this as the plain text, and let go of everything."""
@@ -415,12 +421,12 @@ def _refusal(content: object, ask: int, text: str) -> dict[str, object]:
 _open: Final[set[Timeline]] = set()
 
 
-def _close_all() -> None:
+def _end_all() -> None:
     """At the kernel's end, while its sockets are still there."""
     for each in list(_open):
         if each._pid == os.getpid():  # noqa: SLF001 - same room; a child that the user forked has none
-            each.close()
+            each.end("the kernel has ended")
 
 
 # Hooks run last first: after this one those of the pools, and of the kernel's own sockets.
-atexit.register(_close_all)
+atexit.register(_end_all)

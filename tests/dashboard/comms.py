@@ -1,4 +1,4 @@
-"""What a kernel and a browser say to each other, recorded: a comm that keeps what is sent, and can say things."""
+"""What kernel and browser say to each other, recorded: a comm that keeps what is sent, and can say things."""
 
 from __future__ import annotations
 

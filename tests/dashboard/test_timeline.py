@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import comm
@@ -14,7 +16,9 @@ import traitlets
 
 from snakepit_nb import telemetry
 from snakepit_nb.board import Dashboard
+from snakepit_nb.dashboard import publishing
 from snakepit_nb.dashboard import timeline as room
+from snakepit_nb.dashboard.protocol import FORMATS
 from snakepit_nb.errors.types import PoolClosed, PoolError
 from snakepit_nb.pool.pool import Pool
 from tests.dashboard.comms import RecordedComm
@@ -61,7 +65,7 @@ def comms(monkeypatch: pytest.MonkeyPatch) -> list[RecordedComm]:
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Page:
     made = Page()
-    monkeypatch.setattr(room.publishing, "publisher", lambda: made)
+    monkeypatch.setattr(publishing, "publisher", lambda: made)
     return made
 
 
@@ -77,6 +81,10 @@ def board(page: Page, pool: Pool) -> Iterator[Dashboard]:
     made = Dashboard(pool)
     yield made
     made.close()
+
+
+def is_key_after(last: int, message: Mapping[str, Any]) -> bool:
+    return bool(message["type"] == "batch" and message["seq"] > last and message["key"])
 
 
 def the_comm(board: Dashboard) -> RecordedComm:
@@ -114,8 +122,8 @@ def test_a_pool_has_one_dashboard_and_asking_again_changes_what_is_asked_for(
 
 def test_a_dashboard_is_of_a_pool_that_lives_and_of_nothing_else(pool: Pool) -> None:
     with pytest.raises(TypeError, match=r"of a Pool, of the name of one, or of None .* got 3"):
-        Dashboard(3)
-    with pytest.raises(PoolError, match="there is no pool 'boardd'.* did you mean 'board'"):
+        Dashboard(3)  # type: ignore[arg-type]
+    with pytest.raises(PoolError, match=r"there is no pool 'boardd'.* did you mean 'board'"):
         Dashboard("boardd")
     pool.shutdown()
     with pytest.raises(PoolClosed):
@@ -267,9 +275,7 @@ def test_hello_and_resync_are_answered_with_a_keyframe(board: Dashboard, pool: P
     for asked in ({"verb": "hello", "view": "v"}, {"verb": "resync"}):
         last = line.messages("batch")[-1]["seq"]
         line.say(asked)
-        key = line.wait_for(
-            lambda message, last=last: message["type"] == "batch" and message["seq"] > last and message["key"]
-        )
+        key = line.wait_for(partial(is_key_after, last))
         assert key["rows"] >= 1
 
 
@@ -292,6 +298,22 @@ def test_details_tell_the_whole_event_and_its_error_as_below_the_cell(board: Das
     assert "&lt;b&gt;" in found["html"]
     assert "<b>" not in found["html"]
     assert "\u202e" not in found["html"] + found["text"]
+
+
+def test_ten_megabytes_of_hostile_text_are_cut_before_they_are_sent(board: Dashboard, pool: Pool) -> None:
+    line = the_comm(board)
+    hostile = "<script>\u202e\x1b[2J" + "x" * 10_000_000
+    failed = pool.request(int, (hostile,), command=hostile)
+    assert failed.exception() is not None
+    line.wait_for(lambda message: message["type"] == "batch" and message["summary"]["requests"]["error"] == 1)
+    for number in range(20):
+        line.say({"verb": "details", "ask": number, "id": number})
+        line.answer(number)
+    for message in line.messages():
+        told = json.dumps({name: value for name, value in message.items() if name != "buffers"})
+        assert len(told) + sum(map(len, message["buffers"])) < 200_000
+        assert "\\u202e" not in json.dumps(message.get("metadata", {})).replace("\\\\", "")
+        assert "<script>" not in message.get("html", "")
 
 
 def test_details_of_what_is_not_known_say_so(board: Dashboard) -> None:
@@ -424,7 +446,7 @@ def test_a_view_is_given_a_file(board: Dashboard, pool: Pool, kind: str) -> None
     line.say({"verb": "export", "ask": 1, "format": kind})
     answer = line.answer(1)
     assert answer["ok"], answer["text"]
-    assert answer["name"] == f"board{room.answers.FORMATS[kind][0]}"
+    assert answer["name"] == f"board{FORMATS[kind][0]}"
     (data,) = answer["buffers"]
     assert len(data) > 100
 

@@ -105,7 +105,7 @@ def test_what_runs_is_told_under_load_in_few_messages_and_lands_in_no_cell(noteb
     times = [each.at for each in while_it_ran]
     for at in times:
         assert sum(at <= each < at + 1 for each in times) <= MOST_A_SECOND
-    batches = [each for each in board.messages("batch")]
+    batches = board.messages("batch")
     assert [each.told["seq"] for each in batches] == list(range(1, len(batches) + 1))
     size = sum(each.size for each in while_it_ran)
     print(f"{asked} requests: {len(while_it_ran)} messages, {size} bytes, {size / asked:.0f} a request")
@@ -206,7 +206,8 @@ def test_scale_recycle_and_cancel_work_from_a_view(notebook: Notebook) -> None:
 
 def test_what_a_page_says_is_never_output_of_a_cell(notebook: Notebook) -> None:
     board = Board(notebook)
-    for message in ({"verb": "eval"}, {"verb": "do", "ask": 1}, [], None, "x", {"verb": "details", "ask": 2}):
+    said: list[object] = [{"verb": "eval"}, {"verb": "do", "ask": 1}, [], None, "x"]
+    for message in [*said, {"verb": "details", "ask": 2}]:
         notebook.say(board.model, message)
     board.wait_for(lambda told: told.get("ask") == 2, "the last answer")
     assert notebook.run("1").ok().messages[0].kind == "execute_result"

@@ -277,7 +277,7 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
             ),
         ),
         ("metrics x", "%snakepit metrics is not available yet in this version"),
-        ("dashboard a b", "%snakepit dashboard takes one pool, got 'b' as well; join an option's names by commas"),
+        ("dashboard --al", "%snakepit dashboard has no option --al; it has none"),
         ("dashboard --all", "%snakepit dashboard has no option --all; it has none"),
         ("jobs x", "%snakepit jobs takes nothing by itself, got 'x'; leave it out"),
         ("jobs --wait 0", "--wait takes a number of seconds above zero, got '0'"),
