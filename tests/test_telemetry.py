@@ -693,3 +693,42 @@ def test_importing_the_bus_loads_nothing_of_the_house_and_nothing_heavy() -> Non
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )
     assert result.stdout.split() == ["snakepit_nb.telemetry"]
+
+
+# Records
+
+
+def test_a_keeper_gets_what_was_recorded_and_nothing_is_copied_for_it(recorder: Recorder) -> None:
+    kept: list[telemetry.Record] = []
+    measured, facts = {"rows": 3.0}, {"job": "import", "pid": 7}
+    telemetry.attach_records("keeper", "app", kept.append)
+    telemetry.attach_prefix("handler", "app", recorder)
+    telemetry.execute("app.job.done", measured, facts)
+    telemetry.execute("other.job.done", measured, facts)
+    (record,) = kept
+    assert record[1] is measured
+    assert record[2] is facts
+    assert telemetry.heard(record) == recorder.calls[0][:3]
+    assert telemetry.heard(record)[2]["pid"] == 7
+
+
+def test_a_keeper_hears_what_was_before_it_in_a_replay_and_is_listed() -> None:
+    kept: list[telemetry.Record] = []
+    telemetry.execute("app.early")
+    telemetry.attach_records("keeper", "app", kept.append)
+    assert telemetry.wants("app.early")
+    assert telemetry.replay("keeper") == 1
+    telemetry.execute("app.late")
+    assert [record[0] for record in kept] == [("app", "early"), ("app", "late")]
+    (attached,) = telemetry.list_handlers("app")
+    assert attached.records
+    with pytest.raises(telemetry.AlreadyAttached):
+        telemetry.attach_records("keeper", "app", kept.append)
+
+
+def test_a_keeper_that_fails_is_detached_like_any_handler(recorder: Recorder) -> None:
+    telemetry.attach("failures", telemetry.HANDLER_FAILURE, recorder)
+    telemetry.attach_records("keeper", "app", lambda record: 1 / 0)
+    telemetry.execute("app.job")
+    assert telemetry.list_handlers("app.job") == []
+    assert recorder.facts("handler_id") == ["keeper"]
