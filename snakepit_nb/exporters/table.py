@@ -148,6 +148,8 @@ def _column(key: str, values: list[object]) -> pa.Array:
     if not there or not _fits(kind, there):
         kind = kind if not there else next((each for each in _FITS if _fits(each, there)), "")
     made = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}.get(kind)
+    if kind == "float":
+        values = [None if value is None else float(value) for value in values]  # type: ignore[arg-type]
     if made is not None:
         return pa.array(values, made)
     return pa.array([None if value is None else _text(value) for value in values], pa.string())
