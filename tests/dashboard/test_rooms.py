@@ -63,13 +63,13 @@ def test_a_pool_of_ever_new_commands_goes_on() -> None:
     for number in range(1, MANY + 100):
         story.ended(number, 1.0, command=str(number))
     kept.keep(story.tick(2.0))
-    renumbered = story.tracks.shorten(np.array([2], "<u2"))
+    renumbered = story.tracks.shorten(lambda: np.array([2], "<u2"))
     assert renumbered is not None
     ((_, _, name, *_),) = story.told()["open"]
     assert story.tracks.names.texts[name] == "the first"
     story.ended(0, 3.0, command="the first")
     assert [row.name for row in story.rows()] == ["the first"]
-    assert story.tracks.shorten(np.array([2], "<u2")) is None
+    assert story.tracks.shorten(lambda: np.array([2], "<u2")) is None
 
 
 # Columns
@@ -124,12 +124,12 @@ def _memory(ring: Ring) -> int:
 
 
 def test_a_ring_takes_no_more_memory_than_it_needs() -> None:
-    ring = Ring(packing.ROW, history.ROWS)
+    ring = Ring(packing.ROW, history.BARS)
     ring.extend(np.zeros(10, packing.ROW))
     assert _memory(ring) < 100_000
     for _ in range(50):
         ring.extend(np.zeros(10_000, packing.ROW))
-    assert _memory(ring) == 2 * history.ROWS * packing.ROW.itemsize
+    assert _memory(ring) == 2 * history.BARS * packing.ROW.itemsize
 
 
 def test_events_are_found_by_the_numbers_of_their_rows_until_they_are_forgotten() -> None:
