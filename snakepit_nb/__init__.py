@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from snakepit_nb import events, options, telemetry
+    from snakepit_nb.board import Dashboard
     from snakepit_nb.errors.several import ItemsFailed
     from snakepit_nb.errors.types import (
         CaptureError,
@@ -39,6 +40,7 @@ __all__ = [
     "CaptureError",
     "CheckoutTimeout",
     "CircuitOpen",
+    "Dashboard",
     "ItemsFailed",
     "Pool",
     "PoolBroken",
@@ -65,6 +67,7 @@ _ROOMS: Final = {
     "CaptureError": "errors.types",
     "CheckoutTimeout": "errors.types",
     "CircuitOpen": "errors.types",
+    "Dashboard": "board",
     "ItemsFailed": "errors.several",
     "Pool": "pool.pool",
     "PoolBroken": "errors.types",

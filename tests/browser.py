@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = ("/usr/bin/chromium", "chromium", "chromium-browser")
 START_TIMEOUT = 90.0
-_ARGUMENTS = [
+ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -276,7 +276,7 @@ class LabSession:
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=self._browser_path, args=_ARGUMENTS)
+        self._browser = self._playwright.chromium.launch(executable_path=self._browser_path, args=ARGUMENTS)
         width, height = self._size
         self._page = self._browser.new_page(viewport={"width": width, "height": height})
         self._page.set_default_timeout(self._timeout * 1000)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jupyter_client.blocking.client import BlockingKernelClient
 
 START_TIMEOUT = 60.0
+_HEARD = {"comm_open", "comm_msg", "comm_close", "update_display_data"}
 _KINDS = {"stream", "display_data", "update_display_data", "clear_output", "execute_result", "error"}
 
 
@@ -64,6 +65,28 @@ class Message:
     content: Mapping[str, Any]
     seen: int
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of a widget, or the update of a display, whatever cell it came with.
+
+    `parent` is the message that the kernel was at, and `size` counts the bytes of content and buffers.
+    """
+
+    kind: str
+    content: Mapping[str, Any]
+    parent: str
+    size: int
+    at: float
+    buffers: tuple[bytes, ...] = ()
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What a custom message of a widget says; empty for all other messages."""
+        data = self.content.get("data", {})
+        found: Mapping[str, Any] = data.get("content", {}) if data.get("method") == "custom" else {}
+        return found
 
 
 @dataclass(eq=False, slots=True)
@@ -175,6 +198,7 @@ class Notebook:
         self._cells: dict[str, CellOutcome] = {}
         self._replies: dict[str, Mapping[str, Any]] = {}
         self._seen = 0
+        self.heard: list[Heard] = []
         self._arrival = threading.Condition()
         self._manager: KernelManager | None = None
         self._client: BlockingKernelClient | None = None
@@ -274,6 +298,21 @@ class Notebook:
     def alive(self) -> bool:
         """Whether the kernel's process runs."""
         return self._process.poll() is None
+
+    def say(self, comm_id: str, content: object) -> str:
+        """Sends a custom message to a widget, as its view in a page does; the message's id."""
+        assert self._client is not None
+        said = {"comm_id": comm_id, "data": {"method": "custom", "content": content}}
+        message = self._client.session.msg("comm_msg", said)
+        self._client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def shut_down(self, timeout: float = 30.0) -> None:
+        """Shut Down Kernel, in its orderly way; what the kernel says to its very end is heard."""
+        assert self._manager is not None
+        process = self._process
+        self._manager.shutdown_kernel(now=False)
+        process.wait(timeout)
 
     def interrupt(self) -> None:
         """The stop button."""
@@ -403,13 +442,18 @@ class Notebook:
             while not ending.is_set():
                 if not socket.poll(50):
                     continue
-                _, message = session.recv(socket, zmq.NOBLOCK)
+                parts = socket.recv_multipart(zmq.NOBLOCK)
+                _, signed = session.feed_identities(parts)
                 subscribed.set()
-                self._take(message)
+                self._take(session.deserialize(signed), sum(map(len, signed)))
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    def _take(self, message: Mapping[str, Any], size: int) -> None:
         kind, content = message["msg_type"], message["content"]
         with self._arrival:
+            if kind in _HEARD:
+                parent, at = message["parent_header"].get("msg_id", ""), message["header"]["date"].timestamp()
+                buffers = tuple(bytes(each) for each in message.get("buffers", ()))
+                self.heard.append(Heard(kind, content, parent, size, at, buffers))
             outcome = self._cells.get(message["parent_header"].get("msg_id", ""))
             if outcome is not None and kind in _KINDS:
                 self._seen += 1

@@ -22,6 +22,7 @@ TESTS: Final = (
     "tests/kernel/test_routing_in_kernel.py",
     "tests/kernel/test_cell_surroundings.py",
     "tests/kernel/test_front_ends.py",
+    "tests/kernel/test_dashboard_in_kernel.py",
 )
 ASKED: Final = "IPYKERNEL_OF_THE_TESTS"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from IPython.core.magic import no_var_expand
 
 from snakepit_nb import registry
-from snakepit_nb.magics import completing, copies, failing, joblines, presets, surroundings
+from snakepit_nb.dashboard import publishing
+from snakepit_nb.magics import completing, copies, failing, frontend, joblines, presets, surroundings
 from snakepit_nb.magics.arguments import help_text, parse_found
 from snakepit_nb.magics.cell import run_cell
 from snakepit_nb.magics.line import run_line
@@ -66,6 +67,7 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("pre_run_cell", _before_cell)
     shell.events.register("post_execute", joblines.flush)
     copies.listen()
+    publishing.set_watched(frontend.has_page)
     _loaded[id(shell)] = _Loaded(sink)
 
 

@@ -20,10 +20,11 @@ from IPython.core.error import UsageError
 from snakepit_nb.magics.grammar import COMMANDS, LATER_COMMANDS, Found, LineKind, cell_parser
 from snakepit_nb.magics.items import as_one_word
 from snakepit_nb.magics.lineparser import split
+from snakepit_nb.magics.values import PROGRESS, PROGRESSES
 
 if TYPE_CHECKING:
     from snakepit_nb.magics.items import Each
-    from snakepit_nb.magics.values import Output
+    from snakepit_nb.magics.values import Output, Progress
 
 _LINES_KEPT: Final = 256
 Given: TypeAlias = Literal["copy_on_write", "readonly", "copy"]
@@ -49,7 +50,7 @@ class CellOptions:
         every: Whether it runs once in every worker.
         arrays: How the arrays that go along are given.
         gpu: The number of the only graphics card that it sees.
-        progress: Whether a bar is shown; None where that is as it fits.
+        progress: Whether a bar is shown, or the pool's timeline; None where that is as it fits.
     """
 
     pool: str | None = None
@@ -67,7 +68,7 @@ class CellOptions:
     every: bool = False
     arrays: Given = "copy_on_write"
     gpu: int | None = None
-    progress: bool | None = None
+    progress: Progress | None = None
 
     @property
     def fans_out(self) -> bool:
@@ -214,12 +215,20 @@ def parse_cell(line: str, *before: Found) -> CellOptions:
 
 
 def _numbered(words: list[str]) -> list[str]:
-    """Give a `--gpu` that no number follows the first one."""
+    """Give a `--gpu` that no number follows the first one, and a `--progress` by itself the bar.
+
+    Otherwise the pool that comes next would be taken for what they want.
+    """
     following = [*words[1:], ""]
-    return [
-        f"{word}=0" if word == "--gpu" and not after.isdecimal() else word
-        for word, after in zip(words, following, strict=False)
-    ]
+    given = []
+    for word, after in zip(words, following, strict=False):
+        if word == "--gpu" and not after.isdecimal():
+            given.append(f"{word}=0")
+        elif word == PROGRESS and after not in PROGRESSES:
+            given.append(f"{word}={PROGRESSES[0]}")
+        else:
+            given.append(word)
+    return given
 
 
 def _check_fan(found: Found) -> None:

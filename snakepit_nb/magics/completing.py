@@ -11,6 +11,7 @@ from snakepit_nb import registry
 from snakepit_nb.magics import joblist
 from snakepit_nb.magics.grammar import COMMANDS, flags_of
 from snakepit_nb.magics.items import FLAG
+from snakepit_nb.magics.values import PROGRESS, PROGRESSES
 from snakepit_nb.options import Options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOOK: Final = "complete_command"
 _TAKE_NAMES: Final = frozenset({"-i", "--input", "-o", "--output", "--inout"})
-_OF_POOLS: Final = frozenset({"stop", "status", "scale", "recycle"})
+_OF_POOLS: Final = frozenset({"stop", "status", "scale", "recycle", "dashboard"})
 
 
 class Event(Protocol):
@@ -79,6 +80,8 @@ def _cell_words(shell: InteractiveShell, event: Event) -> list[str]:
     if event.symbol.startswith("-"):
         return flags_of(None)
     before = _before(event)
+    if before and before[-1] == PROGRESS:
+        return [*PROGRESSES, *(pool.name for pool in registry.pools())]
     if before and (before[-1] in _TAKE_NAMES or before[-1].endswith((",", "=")) or _names_items(before)):
         return _names(shell)
     return [] if before else [pool.name for pool in registry.pools()]

@@ -109,6 +109,17 @@ def shows_html() -> bool:
     return _is_kernel() and shown_by(os.environ, sys.argv, list(_starters())) in _WITH_HTML
 
 
+@functools.cache
+def has_page() -> bool:
+    """Whether somebody may look at this notebook while it runs; a program that runs it shows no widget.
+
+    Example:
+        >>> has_page()
+        False
+    """
+    return _is_kernel() and shown_by(os.environ, sys.argv, list(_starters())) not in _WITHOUT_PAGE
+
+
 def _is_kernel() -> bool:
     application = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
     return application is not None and bool(application.initialized())

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snakepit_nb.magics.items import Each
-    from snakepit_nb.magics.values import Output
+    from snakepit_nb.magics.values import Output, Progress
 
 LineKind: TypeAlias = Literal[
-    "start", "stop", "status", "scale", "jobs", "cancel", "recycle", "doctor", "config", "expression"
+    "start",
+    "stop",
+    "status",
+    "scale",
+    "jobs",
+    "cancel",
+    "recycle",
+    "dashboard",
+    "doctor",
+    "config",
+    "expression",
 ]
 
 LATER_OPTIONS: Final = ("--engine",)
-LATER_COMMANDS: Final = ("dashboard", "metrics")
+LATER_COMMANDS: Final = ("metrics",)
 
 
 class Found(argparse.Namespace):
@@ -45,7 +55,7 @@ class Found(argparse.Namespace):
     readonly: bool = False
     copy: bool = False
     gpu: int | None = None
-    progress: bool | None = None
+    progress: Progress | None = None
     workers: int | None = None
     preload: tuple[str, ...] | None = None
     max_requests: int | None = None
@@ -146,7 +156,15 @@ def cell_parser() -> Parser:
         read=values.card,
         text="run where this card is the only one; without a number the first",
     )
-    parser.choice("--progress", dest="progress", text="show a bar, also where --map or --all is soon over")
+    parser.option(
+        values.PROGRESS,
+        dest="progress",
+        metavar="[bar|timeline]",
+        wants="bar or timeline",
+        read=values.progress,
+        text="show a bar, also where --map or --all is soon over; or the pool's timeline, while it runs",
+    )
+    parser.opposite(f"--no-{values.PROGRESS[2:]}", dest="progress", text="show neither")
     parser.switch("-q", "--quiet", dest="quiet", text="leave out notes and progress")
     return parser
 
@@ -272,6 +290,15 @@ def _cancel_parser() -> Parser:
 
 
 @cache
+def _dashboard_parser() -> Parser:
+    parser = Parser(
+        "%snakepit dashboard", "Show a pool's life as it goes on: what ran where, and how it went."
+    )
+    parser.pool("the pool to show (default: the default pool)", values.pool_name)
+    return parser
+
+
+@cache
 def _config_parser() -> Parser:
     parser = Parser("%snakepit config", "Show the options, or set some for the pools that start from now on.")
     parser.words("NAME[=VALUE]", "the options to show, or to set (default: show all)")
@@ -301,6 +328,7 @@ COMMANDS: Final = {
     "jobs": Command("jobs", _jobs_parser),
     "cancel": Command("cancel", _cancel_parser),
     "recycle": Command("recycle", _recycle_parser),
+    "dashboard": Command("dashboard", _dashboard_parser),
     "doctor": Command("doctor", _doctor_parser),
     "config": Command("config", _config_parser),
 }

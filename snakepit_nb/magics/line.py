@@ -112,6 +112,13 @@ def _status(command: LineCommand) -> Status:
     return Status(pools, arrays, None if pools else registry.why_broken())
 
 
+def _dashboard(command: LineCommand) -> object:
+    # What widgets take to load is paid by who wants one.
+    from snakepit_nb.board import Dashboard  # noqa: PLC0415
+
+    return Dashboard(command.pool)
+
+
 _ACTS: Final[dict[str, Callable[[LineCommand], object]]] = {
     "start": _start,
     "stop": _stop,
@@ -120,6 +127,7 @@ _ACTS: Final[dict[str, Callable[[LineCommand], object]]] = {
     "cancel": lambda command: cancel(" ".join(command.words), every=command.every),
     "recycle": lambda command: registry.recycle(command.pool),
     "status": _status,
+    "dashboard": _dashboard,
     "doctor": lambda _: Report(findings()),
     "config": lambda command: config(command.words, reset=command.reset),
 }

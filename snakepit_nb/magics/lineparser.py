@@ -117,9 +117,9 @@ class Parser(argparse.ArgumentParser):
         """Add an option that is there or not."""
         self.add_argument(*flags, dest=dest, help=text, action="store_true")
 
-    def choice(self, flag: str, *, dest: str, text: str) -> None:
-        """Add an option that is said as `--flag`, as `--no-flag`, or not at all."""
-        self.add_argument(flag, dest=dest, help=text, action=argparse.BooleanOptionalAction, default=None)
+    def opposite(self, flag: str, *, dest: str, text: str) -> None:
+        """Add the option that says no to another one, whose `dest` it has."""
+        self.add_argument(flag, dest=dest, help=text, action="store_const", const=False)
 
     def pool(self, text: str, read: Callable[[str], str]) -> None:
         """Add the one argument that stands by itself."""

@@ -11,6 +11,7 @@ from snakepit_nb.magics.display import Shown, interrupted, note
 from snakepit_nb.magics.fanning import Fan, FanFuture
 from snakepit_nb.magics.prepared import Run
 from snakepit_nb.magics.progress import Bar
+from snakepit_nb.magics.timelinebar import TimelineBar
 from snakepit_nb.pool import output
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ class Many:
         self._tally = copies.Tally(quiet=chosen.quiet)
         quiet = False if chosen.quiet else None
         wanted = quiet if chosen.progress is None else chosen.progress
-        bar = Bar(what, total, chosen.name or "snakepit:", self._origin, wanted=wanted)
+        label = chosen.name or "snakepit:"
+        # Where nothing can be redrawn there are no widgets either, and the bar says how far it is.
+        if wanted == "timeline" and output.sink().redraws:
+            bar: Bar = TimelineBar(pool, what, total, label, self._origin)
+        else:
+            bar = Bar(what, total, label, self._origin, wanted=None if wanted is None else bool(wanted))
         prepared.share_in_place()
         self._fan = Fan(pool, self._launch, given, own=prepared.item_names, bar=bar, timeout=chosen.timeout)
 

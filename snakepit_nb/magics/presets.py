@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from traitlets import Bool, Float, TraitError, Unicode, validate
+from traitlets import Bool, Enum, Float, TraitError, Unicode, Union, validate
 from traitlets.config import Configurable
 
 from snakepit_nb.magics import values
@@ -37,10 +37,11 @@ class SnakepitMagics(Configurable):
         config=True
     )
     quiet = Bool(False, help="Whether notes and progress are left out.").tag(config=True)  # noqa: FBT003 - the signature of traitlets
-    progress = Bool(
-        None,
+    progress = Union(
+        (Bool(), Enum(("timeline",))),
         allow_none=True,
-        help="Whether --map and --all show a bar; None where they take long.",
+        default_value=None,
+        help="Whether --map and --all show a bar, or the 'timeline'; None for a bar where they take long.",
     ).tag(config=True)
 
     @validate("pool")

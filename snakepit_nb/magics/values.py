@@ -6,7 +6,7 @@ import keyword
 import math
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from IPython.core.error import UsageError
 
@@ -15,6 +15,9 @@ from snakepit_nb.pool import arguments
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PROGRESS: Final = "--progress"
+PROGRESSES: Final = ("bar", "timeline")
+Progress: TypeAlias = bool | Literal["timeline"]
 _POOL: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
@@ -197,6 +200,18 @@ def card(text: str) -> int:
         message = f"--gpu takes the number of a card, as in --gpu 0, got {text!r}"
         raise UsageError(message)
     return int(text)
+
+
+def progress(text: str) -> Progress:
+    """What shows how far the runs of a cell are; True is a bar.
+
+    Raises:
+        UsageError: There is no such thing.
+    """
+    if text not in PROGRESSES:
+        message = f"{PROGRESS} takes bar or timeline, got {text!r}"
+        raise UsageError(message)
+    return "timeline" if text == "timeline" else True
 
 
 def profile(text: str) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snakepit_nb.options import Options
     from snakepit_nb.pool import actions
     from snakepit_nb.pool.breaker import Breaker
+    from snakepit_nb.pool.failures import Failures
     from snakepit_nb.pool.lifecycle import Lifecycle
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
@@ -38,6 +39,7 @@ class Office(Protocol):
     initializer: Request | None
     repeats: Repeats
     breaker: Breaker
+    failures: Failures
     sessions: Sessions
     sink: Callable[[], OutputSink]
     reactor: Reactor

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from snakepit_nb.arrays.sharing import Sharing
     from snakepit_nb.pool.facts import QueueFacts, Totals, WorkerFacts
+    from snakepit_nb.pool.failures import Failure
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -117,6 +118,7 @@ class Pool(concurrent.futures.Executor):
         threads = self._max_workers if profile == "thread" else 0
         self._name = name
         self._age = next(_ages)
+        self._made_ns = time.monotonic_ns()
         first = None if initializer is None else own_request(initializer, tuple(initargs), "initializer")
         self._supervisor = Supervisor(
             name,
@@ -136,6 +138,16 @@ class Pool(concurrent.futures.Executor):
     def name(self) -> str:
         """The pool's name."""
         return self._name
+
+    @property
+    def made_ns(self) -> int:
+        """When it was made, on the monotonic clock in ns: no event of it is older.
+
+        Example:
+            >>> Pool(1).made_ns <= time.monotonic_ns()
+            True
+        """
+        return self._made_ns
 
     @property
     def max_workers(self) -> int:
@@ -350,6 +362,30 @@ class Pool(concurrent.futures.Executor):
         request = self._supervisor.requests.get(future.request_id)
         return "" if request is None else request.worker_id
 
+    def cancel(self, request_id: int) -> bool:
+        """End a request by its number, queued or running; whether there was one to end.
+
+        For those who know requests from events and not by their futures. It waits for nothing: the future is
+        cancelled at once or soon after.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     pool.cancel(0)
+            False
+        """
+        return self._supervisor.cancel_request(request_id)
+
+    def failure(self, request_id: int) -> Failure | None:
+        """How a request failed, as data that can be shown; None where it did not, or nobody remembers.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     future = pool.submit(int, "one")
+            ...     str(type(future.exception()).__name__), pool.failure(future.request_id).sentence
+            ('ValueError', "invalid literal for int() with base 10: 'one'")
+        """
+        return self._supervisor.failures.get(request_id)
+
     def interrupt(self, future: PoolFuture[Any]) -> None:
         """Raise KeyboardInterrupt in the worker that runs this request; the worker lives on."""
         self._supervisor.interrupt(future)
@@ -459,6 +495,16 @@ class Pool(concurrent.futures.Executor):
     def closed(self) -> bool:
         """Whether the pool takes no more work."""
         return self._supervisor.state.closing or self._supervisor.state.broken is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is over: it is closed, and its last worker is gone.
+
+        Example:
+            >>> Pool(1).finished
+            False
+        """
+        return self._supervisor.finished.is_set()
 
     @property
     def broken(self) -> str | None:

@@ -310,6 +310,8 @@ class Reception:
         """Give a request's future what it waits for, and tell how the request went."""
         if request.alone:
             self._show(lambda sink: sink.finish(request.origin))
+        if error is not None:
+            self._office.failures.keep(request.number, error)
         future = request.future
         waiting = future.settle_cancelled() if outcome == "cancelled" else future.settle(value, error)
         if waiting:

@@ -19,6 +19,7 @@ from snakepit_nb.pool.attendance import Attendance
 from snakepit_nb.pool.breaker import Breaker
 from snakepit_nb.pool.dealing import Manner
 from snakepit_nb.pool.dispatch import NUDGE, Dispatch
+from snakepit_nb.pool.failures import Failures
 from snakepit_nb.pool.interrupts import Uninterrupted
 from snakepit_nb.pool.lifecycle import Lifecycle
 from snakepit_nb.pool.reactor import Reactor
@@ -92,6 +93,7 @@ class Supervisor:
         self.admission = Admission(self, bounds)
         self.sessions = Sessions(self)
         self.repeats = Repeats(self)
+        self.failures = Failures()
         self.breaker = Breaker(self, chosen.breaker, chosen.breaker_reset)
         self.limited = bounds.max_queue is not None
         self._bounds = bounds
@@ -222,6 +224,14 @@ class Supervisor:
             self._end(future.request_id, "cancelled")
         future.wait_settled()
         return future.cancelled()
+
+    def cancel_request(self, number: int) -> bool:
+        """End a request by its number; whether there was one. Its future is cancelled, here or soon after."""
+        there = number in self.requests
+        if there:
+            with Uninterrupted():
+                self._end(number, "cancelled")
+        return there
 
     def running(self, future: PoolFuture[Any]) -> bool:
         """Whether a worker has the request."""

@@ -270,13 +270,15 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
         ("stop --al", "%snakepit stop has no option --al; did you mean --all?"),
         ("status --all", "%snakepit status has no option --all; it has none"),
         (
-            "dashboard",
+            "metrics",
             (
-                "%snakepit dashboard is not available yet in this version; "
-                "to evaluate an expression that begins so, write %snakepit (dashboard)"
+                "%snakepit metrics is not available yet in this version; "
+                "to evaluate an expression that begins so, write %snakepit (metrics)"
             ),
         ),
-        ("dashboard x", "%snakepit dashboard is not available yet in this version"),
+        ("metrics x", "%snakepit metrics is not available yet in this version"),
+        ("dashboard --al", "%snakepit dashboard has no option --al; it has none"),
+        ("dashboard --all", "%snakepit dashboard has no option --all; it has none"),
         ("jobs x", "%snakepit jobs takes nothing by itself, got 'x'; leave it out"),
         ("jobs --wait 0", "--wait takes a number of seconds above zero, got '0'"),
         ("jobs --wait 1 --wait 2", "--wait is given twice in %snakepit jobs; keep one of them"),

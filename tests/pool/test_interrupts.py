@@ -126,7 +126,11 @@ def test_an_interrupt_that_came_just_before_the_wait_is_not_slept_through(
     future = pool.submit(gate.task, "done")
     gate.wait_begun()
     slept = Bell()
-    wait = {"result": future.result, "bell": slept.wait, "another_workers_result": lambda: future._sleep(None)}
+    wait = {
+        "result": future.result,
+        "bell": slept.wait,
+        "another_workers_result": lambda: future._sleep(None),
+    }
     presser = threading.Timer(0.05, _thread.interrupt_main)
     rescue = threading.Timer(HANG, lambda: (slept.ring(), gate.open()))
     with pytest.raises(KeyboardInterrupt):

@@ -1,1 +1,96 @@
-export default { render() {} };
+/** What the page calls: `initialize` and `render` of the widget, `standalone` of a page without a kernel. */
+import { LiveStore } from "./data/store";
+import type { Batch, FromKernel, ToKernel } from "./protocol";
+import { mount } from "./view/app";
+import type { Options } from "./view/app";
+import { unique } from "./view/dom";
+
+/** As much of an ipywidgets model as is used here. */
+interface Model {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  send(content: unknown): void;
+  on(name: string, heard: (...told: never[]) => void): void;
+  off(name: string, heard: (...told: never[]) => void): void;
+}
+
+const TRAITS = ["mini", "height", "follow", "window", "selection", "ended"] as const;
+const PING = 5000;
+
+function optionsOf(model: Model): Options {
+  const { mini, height, follow, window, selection, ended } = Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
+  return {
+    mini: mini === true,
+    height: Number(height) || 0,
+    standalone: false,
+    follow: follow !== false,
+    window: Number(window) || 0,
+    selection: Array.isArray(selection) ? selection.map(Number) : [],
+    ended: typeof ended === "string" ? ended : "",
+  };
+}
+
+/**
+ * Called once for each model; hands out its hooks. The store lives here and not on `model`, which is another
+ * object in `render` than in `initialize`.
+ */
+export default function widget(): {
+  initialize(given: { model: Model }): () => void;
+  render(given: { model: Model; el: HTMLElement }): () => void;
+} {
+  let store: LiveStore | null = null;
+
+  function listen(model: Model): LiveStore {
+    const made = new LiveStore({ send: (message: ToKernel) => model.send(message) });
+    model.on("msg:custom", (content: FromKernel, buffers: DataView[]) => made.receive(content, buffers ?? []));
+    store = made;
+    return made;
+  }
+
+  return {
+    initialize({ model }) {
+      const made = listen(model);
+      return () => made.dispose();
+    },
+
+    render({ model, el }) {
+      const live = store ?? listen(model);
+      // A number would be the same in two pages on one kernel.
+      const view = globalThis.crypto?.randomUUID?.() ?? `${unique("view")}-${Math.random()}`;
+      let pings: ReturnType<typeof setInterval> | undefined;
+      live.send({ verb: "hello", view });
+      const keep = (name: string, value: unknown): void => {
+        model.set(name, value);
+        model.save_changes();
+      };
+      const app = mount(el, live, optionsOf(model), {
+        follow: (on) => keep("follow", on),
+        selection: (span) => keep("selection", span),
+        seen: (on) => {
+          live.send({ verb: "visible", view, on });
+          clearInterval(pings);
+          if (on) pings = setInterval(() => live.send({ verb: "ping", view }), PING);
+        },
+      });
+      const heard = TRAITS.map((name) => {
+        const changed = (): void => app.set({ [name]: optionsOf(model)[name] });
+        model.on(`change:${name}`, changed);
+        return [`change:${name}`, changed] as const;
+      });
+      return () => {
+        app.close();
+        clearInterval(pings);
+        for (const [name, changed] of heard) model.off(name, changed);
+      };
+    },
+  };
+}
+
+/** The same timeline of one keyframe, on a page that no kernel stands behind. */
+export function standalone(host: HTMLElement, content: Batch, buffers: DataView[]): void {
+  // A clock that stands: what nobody tells is not silent.
+  const store = new LiveStore({ send: () => undefined }, () => 0);
+  store.receive(content, buffers);
+  mount(host, store, { mini: false, height: 0, standalone: true, follow: false });
+}

@@ -3,7 +3,7 @@
  *
  * One store for each model, however many views it has.
  */
-import type { Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
+import type { Action, Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
 
 /** Rows in order of arrival, as columns; index 0 is the oldest that is kept. A view must not keep it over a tick. */
 export interface Rows {
@@ -17,6 +17,10 @@ export interface Rows {
   life(i: number): number;
   kind(i: number): number;
   outcome(i: number): number;
+  /** How many rows went before index 0: `first + i` is a row's number for as long as it is kept. */
+  readonly first: number;
+  /** Calls `each(first, last)` for runs of rows, `last` excluded; every row that touches the span is in one of them. */
+  within(from: number, to: number, each: (first: number, last: number) => void): void;
 }
 
 export interface Density {
@@ -27,6 +31,7 @@ export interface Density {
   count(i: number): number;
   failed(i: number): number;
   lane(i: number): number;
+  within(from: number, to: number, each: (first: number, last: number) => void): void;
 }
 
 export type Link = "live" | "waiting" | "silent";
@@ -53,7 +58,7 @@ export interface Store {
   subscribe(changed: () => void): () => void;
   send(message: ToKernel): void;
   details(id: number): Promise<Details>;
-  act(action: Omit<Extract<ToKernel, { verb: "do" }>, "verb" | "ask">): Promise<Done>;
+  act(action: Action): Promise<Done>;
   file(format: string): Promise<{ message: FileMessage; data: DataView | null }>;
 }
 
@@ -77,6 +82,8 @@ export interface Hit {
   /** -1 for a request that still runs: then `open` is it. */
   row: number;
   open: Open | null;
+  /** How many markers of one kind stand here one on the other; `row` is the newest of them. */
+  count: number;
   x: number;
   y: number;
 }
