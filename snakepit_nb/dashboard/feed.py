@@ -182,9 +182,12 @@ class Feed:
     # The thread
 
     def _run(self) -> None:
+        left = self._interval
         while not self._closing:
-            self._wake.wait(self._interval)
+            self._wake.wait(left)
+            began = time.monotonic()
             self._turn()
+            left = max(0.0, began + self._interval - time.monotonic())
         self._turn()
 
     def _turn(self) -> None:
