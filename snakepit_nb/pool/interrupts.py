@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
-# An interrupt that is handled just as the main thread goes to sleep does not wake it (Python looks for one before
-# it calls the system, and the system wakes only who sleeps already): it looks again, this often, in seconds.
+# An interrupt that is handled just as the main thread goes to sleep does not wake it (Python looks for one
+# before it calls the system, which wakes only who sleeps already): it looks again, this often, in seconds.
 _GLANCE: Final = 0.25
 
 _ident = threading.get_ident
