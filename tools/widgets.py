@@ -1,7 +1,7 @@
 """Checks the front end in `widgets/`: its types, its tests, and that the committed bundle is what it builds.
 
-*Rule:* without Node 20 or newer it says what to install, and fails only where CI=true: who does not change the
-front end needs none, since its bundle is committed.
+*Rule:* without Node 20 or newer it says what to install, and fails only where CI=true: who does not change
+the front end needs none, since its bundle is committed.
 *Rule:* what `package-lock.json` names is installed once; a stamp beside it says for which one that was done.
 """
 
@@ -41,7 +41,9 @@ def missing() -> str:
 def npm(*arguments: str) -> int:
     """Run npm in `widgets/`; its exit status."""
     program = shutil.which("npm") or "npm"
-    return subprocess.run([program, *arguments], cwd=WIDGETS, stdin=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(
+        [program, *arguments], cwd=WIDGETS, stdin=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def install() -> int:
@@ -62,7 +64,10 @@ def main() -> int:
     """Check what can be checked; the exit status."""
     why = missing()
     if why:
-        print(f"The front end is not checked: it needs Node {OLDEST} or newer with npm, and {why}.", file=sys.stderr)
+        print(
+            f"The front end is not checked: it needs Node {OLDEST} or newer with npm, and {why}.",
+            file=sys.stderr,
+        )
         print("apt-get install nodejs npm brings them, where Debian's are new enough.", file=sys.stderr)
         return int(os.environ.get("CI", "").lower() == "true")
     if status := install():
@@ -70,7 +75,9 @@ def main() -> int:
     for script, title, what in STEPS:
         print(f"\n== Widgets: {title}", flush=True)
         if status := npm("run", "--silent", script):
-            print(f"\n== FAILED: the {what} of the front end (in widgets/: npm run {script})", file=sys.stderr)
+            print(
+                f"\n== FAILED: the {what} of the front end (in widgets/: npm run {script})", file=sys.stderr
+            )
             return status
     return 0
 
