@@ -19,6 +19,7 @@ LONGEST_NAME: Final = 200
 LONGEST_TEXT: Final = 2_000
 _DEEPEST: Final = 4
 _ITEMS: Final = 50
+_WRITTEN_OUT: Final = 512
 _LARGEST: Final = 2**53 - 1
 
 
@@ -38,8 +39,8 @@ def plain(value: object, depth: int = 0) -> object:
     """A value of an event's metadata as JSON can carry it.
 
     Example:
-        >>> plain({"shape": (3, 4), "who": object()})
-        {'shape': [3, 4], 'who': 'object'}
+        >>> plain({"shape": (3, 4), "who": object(), "time_ns": 2**60})
+        {'shape': [3, 4], 'who': 'object', 'time_ns': '1152921504606846976'}
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return _scalar(value)
@@ -58,7 +59,10 @@ def _scalar(value: float | str | None) -> object:
     if isinstance(value, str):
         return cut(str.__str__(value))
     if isinstance(value, int):
-        return int(value) if abs(value) <= _LARGEST else cut(hex(value), LONGEST_NAME)
+        if abs(value) <= _LARGEST:
+            return int(value)
+        # Where a browser would round it: stamps in ns are as large. Beyond that Python does not write it out.
+        return str(int(value)) if value.bit_length() <= _WRITTEN_OUT else cut(hex(value), LONGEST_NAME)
     # JSON has no other numbers.
     return float(value) if math.isfinite(value) else str(float(value))
 

@@ -237,6 +237,7 @@ def in_the_dark(seen: Seen) -> None:
     page.locator('.snakepit-nb[data-theme="dark"]').first.wait_for()
     page.locator("#jupyterlab-splash").wait_for(state="detached")
     seen.wait_for_change(before)
+    page.wait_for_function("() => document.querySelector('.inspector iframe').srcdoc.includes('scheme:dark')")
     shot(seen.lab, "dark")
     no_serious_violation(seen.lab)
 

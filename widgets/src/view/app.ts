@@ -399,6 +399,7 @@ class App implements Hands {
   }
 
   #themed(): void {
+    this.#inspector.themed();
     if (this.#panels !== null) this.#panels.theme = `${this.#root.dataset["theme"]} ${this.#root.ownerDocument.body.dataset["jpThemeName"] ?? ""}`;
     if (!this.#legend.hidden) this.#explain();
     this.#drawn = "";

@@ -16,13 +16,15 @@ export class Controls {
   ended = "";
   readonly #wanted: HTMLInputElement;
   readonly #apply: HTMLButtonElement;
+  readonly #recycle: HTMLButtonElement;
+  readonly #which = h("select", { "aria-label": "Which worker to recycle" });
   readonly #stop: HTMLButtonElement;
   readonly #sure = h("span", { class: "sure", role: "group", "aria-label": "Stop the pool?" });
   readonly #ask = h("span", {});
   readonly #yes: HTMLButtonElement;
   readonly #reason: HTMLElement;
   readonly #status = h("p", { class: "status", role: "status" });
-  readonly #able: (HTMLButtonElement | HTMLInputElement)[] = [];
+  readonly #able: (HTMLButtonElement | HTMLInputElement | HTMLSelectElement)[] = [];
   readonly #pending = new Map<string, string>();
   #answer = "";
   #bad = false;
@@ -46,20 +48,22 @@ export class Controls {
     attribute(fewer, "aria-label", "One worker fewer");
     attribute(more, "aria-label", "One worker more");
     this.#apply = button("Apply", "Scale the pool to this many workers", () => this.#scale());
-    const recycle = button("Recycle all", "Replace every worker when its request has ended; no request is lost", () =>
-      void this.act({ action: "recycle", worker: null }, "Recycling all workers"),
-    );
+    this.#recycle = button("Recycle all", "Replace the worker when its request has ended; no request is lost", () => {
+      const worker = this.#which.value === "" ? null : this.#which.value;
+      void this.act({ action: "recycle", worker }, `Recycling ${worker === null ? "all workers" : visible(worker, 60)}`);
+    });
+    this.#which.addEventListener("change", () => this.draw());
     this.#stop = button("Stop pool", "Stop the pool and all its workers", () => this.#asks(true), "danger");
     this.#yes = button("Stop it", "Stop the pool and all its workers", () => this.#stopped(), "danger");
     const no = h("button", { type: "button", click: () => this.#asks(false) }, "Keep it");
     this.#sure.append(this.#ask, this.#yes, no);
     this.#sure.hidden = true;
-    this.#able.push(this.#wanted);
+    this.#able.push(this.#wanted, this.#which);
     this.root = h(
       "footer",
       { role: "group", "aria-label": "Controls of the pool" },
       h("div", { class: "set scale" }, h("span", { class: "label" }, "Workers"), fewer, this.#wanted, more, this.#apply),
-      recycle,
+      h("div", { class: "set" }, this.#recycle, this.#which),
       this.#stop,
       this.#sure,
       h("div", { class: "told" }, this.#reason, this.#status),
@@ -112,6 +116,7 @@ export class Controls {
     }
     const target = this.store.summary?.workers.target;
     if (!this.#edited && target !== undefined && document.activeElement !== this.#wanted) this.#wanted.value = String(target);
+    this.#choices();
     write(this.#reason, reason === "" ? "" : `Nothing can be done: ${reason}.`);
     this.#reason.hidden = reason === "";
     const waiting = [...this.#pending.values()].at(-1);
@@ -119,6 +124,18 @@ export class Controls {
     attribute(this.#status, "data-bad", this.#bad && waiting === undefined);
     write(this.#status, waiting === undefined ? this.#answer : `${waiting}: waiting for the kernel${this.store.link === "waiting" ? ", which is busy" : ""}…`);
     if (!this.#sure.hidden) write(this.#ask, this.#question());
+  }
+
+  /** The workers there are; one that is gone is chosen no more. */
+  #choices(): void {
+    const wanted = [""];
+    for (const { worker } of this.store.lanes) if (worker !== null) wanted.push(worker);
+    const chosen = this.#which.value;
+    if ([...this.#which.options].map((option) => option.value).join("\n") !== wanted.join("\n")) {
+      this.#which.replaceChildren(...wanted.map((worker) => h("option", { value: worker }, worker === "" ? "every worker" : visible(worker, 60))));
+      this.#which.value = wanted.includes(chosen) ? chosen : "";
+    }
+    write(this.#recycle, `Recycle ${this.#which.value === "" ? "all" : visible(this.#which.value, 60)}`);
   }
 
   #question(): string {

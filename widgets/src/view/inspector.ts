@@ -21,6 +21,7 @@ export class Inspector {
   readonly #acts = h("div", { class: "set" });
   readonly #more = h("div", { class: "more" });
   #asked = 0;
+  #html = "";
   #cancel: HTMLButtonElement | null = null;
   #recycle: HTMLButtonElement | null = null;
 
@@ -146,7 +147,16 @@ export class Inspector {
     else this.#tell(answer);
   }
 
+  /** The page's theme is another: the error's frame, which has colours of its own, is made anew. */
+  themed(): void {
+    const old = this.#more.querySelector("iframe");
+    if (old === null) return;
+    const made = frame(this.#html, this.root);
+    if (made.srcdoc !== old.srcdoc) old.replaceWith(made);
+  }
+
   #tell(answer: Details): void {
+    this.#html = answer.html;
     const parts: HTMLElement[] = [];
     if (answer.html !== "") parts.push(h("h3", {}, "Error"), frame(answer.html, this.root));
     if (answer.text !== "") {

@@ -21,7 +21,7 @@ export class Tip {
     this.root.hidden = row === null || hit === null;
     if (row === null || hit === null) return;
     const [title, first, second] = this.root.children as unknown as [Element, Element, Element];
-    write(title, row.name === "" ? kindOf(row) : row.name);
+    write(title, `${hit.count > 1 ? `${hit.count} × ` : ""}${row.name === "" ? kindOf(row) : row.name}`);
     const what = [row.name === "" ? "" : kindOf(row), outcomeOf(row), row.dur > 0 ? duration(row.dur) : "", extraOf(row)];
     write(first, what.filter((part) => part !== "").join(" · "));
     write(second, `${laneOf(store, row.lane)} · ${clock(store.originMs + row.t * 1000)}`);

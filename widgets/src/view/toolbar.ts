@@ -123,6 +123,9 @@ export class Toolbar {
     this.#lane.replaceChildren(h("option", { value: "" }, "All workers"));
     for (const { lane, label } of this.store.lanes) this.#lane.append(h("option", { value: lane }, visible(label, 60)));
     this.#lane.value = chosen;
-    if (this.#lane.value !== chosen) this.#lane.value = "";
+    if (this.#lane.value === chosen) return;
+    // The worker that was looked at is no more.
+    this.#lane.value = "";
+    this.look.filtered(this.filter());
   }
 }

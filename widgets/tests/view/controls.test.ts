@@ -68,6 +68,18 @@ describe("controls", () => {
     expect(controls.root.querySelector("b")).toBeNull();
   });
 
+  it("recycles one worker that was chosen, and no longer than there is one", () => {
+    const which = controls.root.querySelector("select")!;
+    expect([...which.options].map((option) => option.textContent)).toEqual(["every worker", "default-1.1", "default-2.1"]);
+    which.value = "default-2.1";
+    which.dispatchEvent(new Event("change"));
+    button("Recycle default-2.1").click();
+    expect(kernel.asked("do")).toEqual([expect.objectContaining({ action: "recycle", worker: "default-2.1" })]);
+    kernel.tell({ now: 2, lanes: lanesOf(1), summary: SUMMARY });
+    controls.draw();
+    expect(button("Recycle all").disabled).toBe(false);
+  });
+
   it("asks once before it stops the pool, and can be told no", () => {
     button("Stop pool").click();
     expect(words(controls.root)).toContain("Stop the pool? 2 requests run");
