@@ -8,7 +8,7 @@ COPIED := $(wildcard tests/arrays/*through_workers.py) tests/arrays/test_lives_o
   tests/arrays/test_in_place.py tests/kernel/test_cell_arrays.py tests/kernel/test_cell_meaning.py \
   tests/pool/test_pool.py tests/wire/test_payload.py
 # What the tests use of Debian's packages.
-DEBIAN := chromium gcc libc6-dev valgrind
+DEBIAN := chromium gcc libc6-dev nodejs npm valgrind
 # JupyterLab refuses to run as root unless told that this is meant.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -18,7 +18,7 @@ define step
 @$(3) || { printf '\n== FAILED: %s (to run only this: make %s)\n' '$(2)' '$(1)' >&2; exit 1; }
 endef
 
-.PHONY: help demo test lab lint types contracts events unit copied kernels bench soak docs clean python environment debian
+.PHONY: help demo test lab lint types contracts events widgets unit copied kernels bench soak docs clean python environment debian
 .NOTPARALLEL:
 
 help:
@@ -29,9 +29,10 @@ help:
 	  'make lint       ruff: rules and format' \
 	  'make types      mypy' \
 	  'make contracts  which room may import which' \
+	  'make widgets    the front end: its types, its tests, and that its bundle is what it builds' \
 	  'make copied     the tests of arrays where memory cannot be shared' \
 	  'make kernels    the tests of kernels on the other ipykernel: 6 where .venv has 7' \
-  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
+	  'make unit       pytest alone; make unit ARGS="tests/pool -x" passes arguments on' \
 	  'make bench      us and the peers in one run: of calls, or with BENCH=arrays of arrays' \
 	  'make soak       minutes of random work with random faults; then the books are compared' \
 	  'make docs       write the generated pages of docs/' \
@@ -56,7 +57,7 @@ environment: python
 debian: python
 	@$(PYTHON) tools/debian.py $(DEBIAN)
 
-test: debian environment lint types contracts events copied kernels unit
+test: debian environment lint types contracts events widgets copied kernels unit
 
 lint: environment
 	$(call step,lint,Rules: ruff check,$(BIN)/ruff check .)
@@ -70,6 +71,10 @@ contracts: environment
 
 events: environment
 	$(call step,events,Docs: the events page matches the catalogue,$(BIN)/python docs/generate_events.py --check)
+
+# The bundle is committed: who does not change the front end needs no Node.
+widgets: python
+	@$(PYTHON) tools/widgets.py
 
 unit: environment
 	@printf '\n== Tests: pytest\n'
@@ -97,5 +102,5 @@ docs: environment
 	@$(BIN)/python docs/generate_events.py
 
 clean:
-	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf widgets/node_modules out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -55,6 +55,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = "from setuptools.build_meta import build_sdist; import sys; print(build_sdist(sys.argv[1]))"
     copy = folder / "copy"
     shutil.copytree(ROOT / "snakepit_nb", copy / "snakepit_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "widgets", copy / "widgets", ignore=shutil.ignore_patterns("node_modules"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     run(sys.executable, "-c", build, folder, cwd=copy)
@@ -83,6 +84,31 @@ def installed_shares(made: Path, folder: Path) -> list[str]:
     lines = run(sys.executable, "-c", SHARES, cwd=folder, PYTHONPATH=str(place)).splitlines()
     assert Path(lines[0]).is_relative_to(place)
     return lines[1:]
+
+
+BUNDLE: Final = {"snakepit_nb/dashboard/static/timeline.js", "snakepit_nb/dashboard/static/timeline.css"}
+
+
+def test_the_front_ends_bundle_is_in_the_source_distribution_and_in_the_wheel(
+    sources: Path, tmp_path: Path
+) -> None:
+    assert {name for name in BUNDLE if not (sources / name).is_file()} == set()
+    assert (sources / "widgets" / "src" / "index.ts").is_file()
+    assert not (sources / "widgets" / "node_modules").exists()
+    made = wheel(sources, tmp_path, CC="there-is-no-compiler-of-this-name")
+    with zipfile.ZipFile(made) as packed:
+        names = set(packed.namelist())
+        assert names >= BUNDLE
+        for name in BUNDLE:
+            assert packed.read(name) == (ROOT / name).read_bytes()
+    assert not {name for name in names if name.startswith("widgets/") or "node_modules" in name}
+
+
+def test_an_editable_installation_finds_the_bundle(tmp_path: Path) -> None:
+    show = (
+        "from snakepit_nb.dashboard import page; print(*sorted(each.name for each in page._STATIC.iterdir()))"
+    )
+    assert run(sys.executable, "-c", show, cwd=tmp_path).split() == ["timeline.css", "timeline.js"]
 
 
 def test_the_source_distribution_has_the_sources_in_c_and_nothing_built(sources: Path) -> None:

@@ -102,7 +102,9 @@ def test_every_noqa_and_type_ignore_names_what_it_ignores() -> None:
 
 def test_every_folder_with_python_in_it_is_type_checked() -> None:
     folders = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")}
-    assert folders - {"build", "dist", "notebooks", "out"} == set(CONFIGURATION["tool"]["mypy"]["files"])
+    assert folders - {"build", "dist", "notebooks", "out", "widgets"} == set(
+        CONFIGURATION["tool"]["mypy"]["files"]
+    )
 
 
 def test_every_listener_room_is_held_to_knowing_events_only() -> None:
@@ -165,6 +167,22 @@ def test_a_missing_debian_package_is_named_and_fails_only_where_ci_runs(ci: str,
     assert done.returncode == status
     assert "Not installed: chromium (there is no apt-get here)" in done.stderr
     assert "apt-get install chromium" in done.stderr
+
+
+@pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
+@pytest.mark.parametrize(("node", "why"), [("", "there is no node"), ("v18.19.0", "is v18.19.0")])
+def test_a_node_that_is_missing_or_old_is_told_and_fails_only_where_ci_runs(
+    tmp_path: Path, node: str, why: str, ci: str, status: int
+) -> None:
+    if node:
+        for name in ("node", "npm"):
+            (tmp_path / name).write_text(f"#!/bin/sh\necho {node}\n", encoding="utf-8")
+            (tmp_path / name).chmod(0o755)
+    done = run(sys.executable, "tools/widgets.py", env={"PATH": str(tmp_path), "CI": ci})
+    assert done.returncode == status
+    assert "needs Node 20 or newer" in done.stderr
+    assert why in done.stderr
+    assert "apt-get install nodejs npm" in done.stderr
 
 
 def notebook(path: Path, *cells: str) -> Path:

@@ -13,7 +13,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-PROGRAMS: Final = {"chromium": ("chromium", "chromium-browser"), "gcc": ("gcc", "cc")}
+PROGRAMS: Final = {
+    "chromium": ("chromium", "chromium-browser"),
+    "gcc": ("gcc", "cc"),
+    "nodejs": ("node", "nodejs"),
+}
+PERHAPS: Final = ("npm",)
+"""What other packages may bring along, and may not stand beside them: asked for when those are there."""
+
 FILES: Final = {"libc6-dev": "/usr/include/stdio.h"}
 _APT: Final = ("-o", "DPkg::Lock::Timeout=300", "-qq")
 
@@ -60,7 +67,10 @@ def main(packages: list[str]) -> int:
     missing = [package for package in packages if not present(package)]
     if not missing:
         return 0
-    why = install(missing)
+    why = ""
+    for some in ([each for each in missing if each not in PERHAPS], list(PERHAPS)):
+        if wanted := [each for each in some if each in missing and not present(each)]:
+            why = install(wanted) or why
     missing = [package for package in missing if not present(package)]
     if not missing:
         return 0
