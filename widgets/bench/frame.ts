@@ -9,7 +9,8 @@ import { Scene } from "../src/canvas/lod";
 import { axis, scaleOf } from "../src/canvas/scales";
 import { Tracks } from "../src/canvas/tracks";
 import { decode } from "../src/data/decoder";
-import { DensityRing, RowRing } from "../src/data/ring";
+import { History } from "../src/data/history";
+import { DensityRing } from "../src/data/ring";
 import { batchOf, lanesOf, life, NAMES } from "../tests/synthetic";
 
 const WARM = 30;
@@ -36,7 +37,7 @@ function measure(title: string, workers: number, mean: number, span: { from: num
   const { rows, open } = life({ seed: 1, workers, seconds: 60, mean, trouble: 0.005 });
   const data = rows.slice(-100_000);
   const [batch, buffers] = batchOf({ data });
-  const ring = new RowRing();
+  const ring = new History();
   let begin = performance.now();
   ring.append(decode(batch, buffers).rows);
   const append = performance.now() - begin;

@@ -90,7 +90,7 @@ export default function widget(): {
 /** The same timeline of one keyframe, on a page that no kernel stands behind. */
 export function standalone(host: HTMLElement, content: Batch, buffers: DataView[]): void {
   // A clock that stands: what nobody tells is not silent.
-  const store = new LiveStore({ send: () => undefined }, () => 0);
+  const store = new LiveStore(null, () => 0);
   store.receive(content, buffers);
   mount(host, store, { mini: false, height: 0, standalone: true, follow: false });
 }

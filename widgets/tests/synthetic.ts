@@ -102,6 +102,11 @@ export function batchOf(
   return [batch, buffers];
 }
 
+/** In the order in which a store keeps them: bars first, then markers. */
+export function kept(rows: readonly Row[]): Row[] {
+  return [...rows.filter(({ kind }) => kind === Kind.REQUEST), ...rows.filter(({ kind }) => kind !== Kind.REQUEST)];
+}
+
 export const NAMES = ["fit", "load_frame", "score", "tokenize", "render", "mean of columns", "ValueError", "manual", "segfault", "first_share", "In [12]", "x"];
 
 /** A pool's life: requests one after the other in each lane, and all that can befall them; rows in the order of their ends. */

@@ -180,7 +180,7 @@ export class Painter {
       const box = layout.boxes[layout.boxOf[rows.lane(i)]!]!;
       const cell = rows.kind(i) === Kind.CELL;
       const [x0, x1] = this.edges(frame, rows.t(i), rows.t(i) + rows.dur(i));
-      const [y, height] = cell ? this.trackOf(frame, box, frame.tracks.of(rows.first + i), 0) : [box.barTop + box.barHeight - 4, 4];
+      const [y, height] = cell ? this.trackOf(frame, box, frame.tracks.of(rows.number(i)), 0) : [box.barTop + box.barHeight - 4, 4];
       const bad = rows.outcome(i) > Outcome.OK;
       ctx.fillStyle = cell ? colours.cell : colours.user;
       ctx.fillRect(x0, y, x1 - x0, height);
@@ -203,7 +203,7 @@ export class Painter {
       const end = rows.t(i) + rows.dur(i);
       const runs = end > frame.until;
       const [x0, x1] = this.edges(frame, rows.t(i), Math.min(end, frame.until));
-      const [y, height] = this.trackOf(frame, box, tracks.of(rows.first + i), 0);
+      const [y, height] = this.trackOf(frame, box, tracks.of(rows.number(i)), 0);
       const outcome = rows.outcome(i);
       this.drawn.bars.push(x0, y, x1, y + height, i, runs || outcome >= CLASSES ? Outcome.NONE : outcome);
     }
@@ -330,15 +330,15 @@ export class Painter {
       outline(open, (what) => frame.open[what]![0] === mark.number);
       return;
     }
-    const row = mark.number - frame.rows.first;
-    if ([glyphs, bars, spans, areas].some((boxes) => outline(boxes, (what) => what === row))) return;
+    const row = frame.rows.index(mark.number);
+    if (row >= 0 && [glyphs, bars, spans, areas].some((boxes) => outline(boxes, (what) => what === row))) return;
     this.outlineHidden(ctx, frame, row, colour, width);
   }
 
   /** What has no place of its own in this frame, for it is in a sum or in a pile, still shows where it is. */
   private outlineHidden(ctx: Ctx, frame: Frame, row: number, colour: string, width: number): void {
     const { rows, layout, scale } = frame;
-    if (row < 0 || row >= rows.length) return;
+    if (row < 0) return;
     const box = layout.boxes[layout.boxOf[rows.lane(row)] ?? -1];
     const end = rows.t(row) + rows.dur(row);
     if (box === undefined || end < scale.from || rows.t(row) > scale.to) return;

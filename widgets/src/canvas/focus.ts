@@ -20,7 +20,7 @@ export class Focus {
     const { rows } = this.store;
     if (stop === null) this.place = null;
     else if (stop.open !== null) this.place = { open: true, number: stop.open[0], id: stop.open[0], lane: stop.lane, t: stop.t };
-    else this.place = { open: false, number: rows.first + stop.row, id: rows.id(stop.row), lane: stop.lane, t: stop.t };
+    else this.place = { open: false, number: rows.number(stop.row), id: rows.id(stop.row), lane: stop.lane, t: stop.t };
   }
 
   /** Where it is now: what ran may have ended, and a keyframe numbers the rows anew. null where it is gone. */
@@ -32,8 +32,8 @@ export class Focus {
       const running = open.find((one) => one[0] === place.number);
       if (running !== undefined) return { row: -1, open: running, lane: running[1], t: running[4] };
     } else {
-      const row = place.number - rows.first;
-      if (row >= 0 && row < rows.length && rows.id(row) === place.id) return { row, open: null, lane: place.lane, t: place.t };
+      const row = rows.index(place.number);
+      if (row >= 0 && rows.id(row) === place.id) return { row, open: null, lane: place.lane, t: place.t };
     }
     const row = this.find(place);
     const stop = row < 0 ? null : { row, open: null, lane: rows.lane(row), t: rows.t(row) };

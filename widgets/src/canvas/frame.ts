@@ -28,7 +28,7 @@ export interface Frame {
   scene: Scene;
   tracks: Tracks;
   selection: Span | null;
-  /** Numbers of rows (`rows.first + i`), or ids of what runs. */
+  /** Numbers of rows (`rows.number(i)`), or ids of what runs. */
   hover: Mark | null;
   focus: Mark | null;
 }

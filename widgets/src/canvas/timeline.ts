@@ -403,6 +403,11 @@ export class TimelineCanvas {
   }
 
   private hitAt(x: number, y: number): Hit | null {
+    // Rows that came since have other indices: what is under the pointer is looked up in a picture of now.
+    if (this.drawnVersion !== this.store.version && this.width >= 2 && this.height >= 2) {
+      this.drawnVersion = this.store.version;
+      this.paint(this.pausedAt ?? this.store.now());
+    }
     return hitTest(this.painter.drawn, this.store.rows, this.store.open, this.sieve, x, y);
   }
 
@@ -410,7 +415,7 @@ export class TimelineCanvas {
     const hit = this.hitAt(x, y);
     const { rows } = this.store;
     if (hit === null) this.hoverOn(null, null);
-    else this.hoverOn(hit.open === null ? { open: false, number: rows.first + hit.row } : { open: true, number: hit.open[0] }, hit);
+    else this.hoverOn(hit.open === null ? { open: false, number: rows.number(hit.row) } : { open: true, number: hit.open[0] }, hit);
   }
 
   private hoverOn(mark: Mark | null, hit: Hit | null): void {

@@ -8,7 +8,7 @@
 import type { Open } from "../protocol";
 import { Kind } from "../protocol";
 import type { Rows } from "../store";
-import { CAPACITY } from "../data/ring";
+import { BARS, MARKERS } from "../data/history";
 
 const MOST = 64;
 /** Two that overlap by this much, in seconds, and this share of the shorter, still follow each other. */
@@ -16,23 +16,31 @@ const SLACK = 2e-4;
 const SHARE = 0.02;
 
 export class Tracks {
-  private readonly track = new Uint8Array(CAPACITY + 1);
+  /** By number: those of bars and of markers lie between each other. */
+  private readonly track = new Uint8Array(2 * Math.max(BARS, MARKERS) + 2);
   private readonly ends = new Map<number, number[]>();
-  private next = 0;
+  /** The numbers of the first bar and of the first marker that have no track yet. */
+  private readonly next = [0, 1];
+  private epoch = 0;
 
   /** Gives the rows that came since the last call their tracks. */
   update(rows: Rows): void {
-    if (this.next < rows.first) {
-      // A keyframe replaced everything, or more came than is kept.
-      this.ends.clear();
-      this.next = rows.first;
-    }
-    for (let i = this.next - rows.first; i < rows.length; i++) {
+    if (this.epoch !== rows.epoch) this.ends.clear();
+    this.epoch = rows.epoch;
+    this.follow(rows, 0, 0, rows.bars);
+    this.follow(rows, 1, rows.bars, rows.length);
+  }
+
+  private follow(rows: Rows, part: 0 | 1, first: number, last: number): void {
+    if (first === last) return;
+    const oldest = rows.number(first);
+    const next = Math.max(oldest, this.next[part]!);
+    for (let i = first + (next - oldest) / 2; i < last; i++) {
       const kind = rows.kind(i);
       if (kind !== Kind.REQUEST && kind !== Kind.CELL) continue;
-      this.track[(rows.first + i) % this.track.length] = this.place(rows.lane(i), rows.t(i), rows.dur(i));
+      this.track[rows.number(i) % this.track.length] = this.place(rows.lane(i), rows.t(i), rows.dur(i));
     }
-    this.next = rows.first + rows.length;
+    this.next[part] = rows.number(last - 1) + 2;
   }
 
   of(number: number): number {

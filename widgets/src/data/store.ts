@@ -10,7 +10,8 @@ import { SAMPLE_COLUMNS, STAT_COLUMNS } from "../protocol";
 import type { Link, Store } from "../store";
 import { KernelClock } from "./clock";
 import { decode, isSummary } from "./decoder";
-import { DensityRing, RowRing } from "./ring";
+import { History } from "./history";
+import { DensityRing } from "./ring";
 import { visible } from "./visible";
 
 /** All in milliseconds. */
@@ -32,7 +33,7 @@ interface Question {
 const GONE = "The kernel does not answer.";
 
 export class LiveStore implements Store {
-  readonly rows = new RowRing();
+  readonly rows = new History();
   readonly density = new DensityRing();
   lanes: readonly Lane[] = [];
   open: readonly Open[] = [];
@@ -56,11 +57,12 @@ export class LiveStore implements Store {
   private disposed = false;
 
   /**
-   * `link.send` may throw: then the kernel counts as gone. `here` is this machine's clock in milliseconds; one that
-   * stands makes a store that never falls silent, for a page that has no kernel.
+   * `channel.send` may throw: then the kernel counts as gone. Where `channel` is null there is none, and every
+   * question is answered so at once. `here` is this machine's clock in milliseconds; one that stands makes a store
+   * that never falls silent.
    */
   constructor(
-    private readonly channel: { send(message: ToKernel): void },
+    private readonly channel: { send(message: ToKernel): void } | null,
     private readonly here: () => number = () => performance.now(),
   ) {
     this.heard = here();
@@ -91,7 +93,7 @@ export class LiveStore implements Store {
     // The answer to a hello is a keyframe: nothing needs asking for meanwhile.
     if (message.verb === "hello" || message.verb === "resync") this.resyncAt = this.here();
     try {
-      this.channel.send(message);
+      this.channel?.send(message);
     } catch {
       // The comm is closed; the link falls silent and says so.
     }
@@ -227,6 +229,7 @@ export class LiveStore implements Store {
     return new Promise((resolve) => {
       const fail = (why: string): void => resolve(none(ask, why));
       if (this.disposed) return fail("The timeline was closed.");
+      if (this.channel === null) return fail("This page has no kernel to ask.");
       this.questions.set(ask, { asked: this.here(), answer: (got, data) => resolve(read(got, data)), fail });
       try {
         this.channel.send(message(ask));

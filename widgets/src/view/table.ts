@@ -28,12 +28,12 @@ export function page(store: Store, filter: Filter, span: Span | null, at: number
     if (total >= first && made.length < PAGE) made.push(rowOf(store, open));
     total += 1;
   }
-  for (let i = rows.length - 1; i >= 0; i -= 1) {
-    if (!sieve.lets(rows, i)) continue;
-    if (span !== null && (rows.t(i) > span.to || rows.t(i) + rows.dur(i) < span.from)) continue;
+  rows.newest((i) => {
+    if (!sieve.lets(rows, i)) return;
+    if (span !== null && (rows.t(i) > span.to || rows.t(i) + rows.dur(i) < span.from)) return;
     if (total >= first && made.length < PAGE) made.push(rowAt(store, i));
     total += 1;
-  }
+  });
   return { rows: made, total };
 }
 

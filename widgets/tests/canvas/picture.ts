@@ -8,7 +8,8 @@ import { Scene } from "../../src/canvas/lod";
 import { axis, scaleOf } from "../../src/canvas/scales";
 import { Tracks } from "../../src/canvas/tracks";
 import { decode } from "../../src/data/decoder";
-import { DensityRing, RowRing } from "../../src/data/ring";
+import { History } from "../../src/data/history";
+import { DensityRing } from "../../src/data/ring";
 import type { Lane, Open } from "../../src/protocol";
 import type { Filter, Span } from "../../src/store";
 import type { Interval, Row } from "../synthetic";
@@ -33,13 +34,13 @@ export interface Options {
   focus?: Frame["focus"];
 }
 
-export function ringOf(rows: Row[]): RowRing {
-  const ring = new RowRing();
+export function ringOf(rows: Row[]): History {
+  const ring = new History();
   ring.append(decode(...batchOf({ data: rows })).rows);
   return ring;
 }
 
-const known = new WeakMap<Row[], { ring: RowRing; tracks: Tracks }>();
+const known = new WeakMap<Row[], { ring: History; tracks: Tracks }>();
 
 /** What the canvas sorts out before it draws. */
 export function sceneOf(options: Options) {

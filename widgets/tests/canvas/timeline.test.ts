@@ -4,7 +4,7 @@ import { TimelineCanvas } from "../../src/canvas/timeline";
 import { LiveStore } from "../../src/data/store";
 import { Kind } from "../../src/protocol";
 import type { Hit, Span } from "../../src/store";
-import { batchOf, lanesOf, life, NAMES } from "../synthetic";
+import { batchOf, kept, lanesOf, life, NAMES } from "../synthetic";
 import type { Recorder } from "./recorder";
 import { recorder } from "./recorder";
 
@@ -287,8 +287,8 @@ describe("the pointer", () => {
     const picked: Hit[] = [];
     timeline.onhover = (hit) => hovered.push(hit);
     timeline.onpick = (hit) => picked.push(hit);
-    const row = rows.findIndex(({ kind, lane, dur }) => kind === Kind.REQUEST && lane === 3 && dur > 1.5);
-    const { t, dur } = rows[row]!;
+    const row = kept(rows).findIndex(({ kind, lane, dur }) => kind === Kind.REQUEST && lane === 3 && dur > 1.5);
+    const { t, dur } = kept(rows)[row]!;
     const x = LEFT + ((t + dur / 2) / 60) * (WIDTH - LEFT);
     const y = AXIS_HEIGHT + 3.5 * 44;
     pointer("pointermove", x, y);
@@ -329,8 +329,8 @@ describe("the focus", () => {
     timeline.span = { from: 0, to: 30 };
     const first = timeline.move("next")!;
     const previous = timeline.move("previous")!;
-    expect(rows[previous.row]!.t).toBeLessThanOrEqual(rows[first.row]!.t);
-    expect(rows[previous.row]!.lane).toBe(rows[first.row]!.lane);
+    expect(kept(rows)[previous.row]!.t).toBeLessThanOrEqual(kept(rows)[first.row]!.t);
+    expect(kept(rows)[previous.row]!.lane).toBe(kept(rows)[first.row]!.lane);
     expect(timeline.focused!.row).toBe(previous.row);
   });
 
@@ -338,18 +338,40 @@ describe("the focus", () => {
     timeline.span = { from: 0, to: 5 };
     timeline.move("next");
     const last = timeline.move("last")!;
-    const t = last.row < 0 ? last.open![4] : rows[last.row]!.t;
+    const t = last.row < 0 ? last.open![4] : kept(rows)[last.row]!.t;
     expect(timeline.span.from).toBeLessThan(t);
     expect(timeline.span.to).toBeGreaterThan(t);
     expect(length(timeline.span)).toBeCloseTo(5, 6);
   });
 
   it("stays on its row when a keyframe numbers the rows anew, and goes where the row is gone", () => {
-    timeline.focused = { row: 10, open: null, count: 1, x: 0, y: 0 };
-    store.receive(...batchOf({ seq: 5, key: true, data: rows.slice(4), lanes, now: 60 }));
-    expect(timeline.focused).toMatchObject({ row: 6 });
+    const there = kept(rows).indexOf(rows[10]!);
+    timeline.focused = { row: there, open: null, count: 1, x: 0, y: 0 };
+    store.receive(...batchOf({ seq: 5, key: true, data: rows.slice(9), lanes, now: 60 }));
+    expect(timeline.focused).toMatchObject({ row: kept(rows.slice(9)).indexOf(rows[10]!) });
+    expect(timeline.focused!.row).not.toBe(there);
     store.receive(...batchOf({ seq: 6, key: true, data: rows.slice(40), lanes, now: 60 }));
     expect(timeline.focused).toBeNull();
+  });
+
+  it("stays on a marker while requests come, and so does what is shown of it", () => {
+    timeline.paused = true;
+    timeline.span = { from: 0, to: 60 };
+    frame();
+    const crash = rows.find(({ kind }) => kind === Kind.CRASH)!;
+    const [x, y] = [LEFT + (crash.t / 60) * (WIDTH - LEFT), AXIS_HEIGHT + (crash.lane + 0.5) * 44];
+    const picked: Hit[] = [];
+    timeline.onpick = (hit) => picked.push(hit);
+    const ended = Array.from({ length: 500 }, (_, i) => ({ ...rows[0]!, id: 90_000 + i, kind: Kind.REQUEST, lane: 1, t: 61, dur: 0.1 }));
+    for (const seq of [2, 3]) {
+      // No frame is drawn between the batch and the click, and while it is paused there will be none.
+      store.receive(...batchOf({ seq, key: false, data: ended, lanes, now: 62 }));
+      pointer("pointerdown", x, y);
+      pointer("pointerup", x, y);
+      expect(store.rows.id(picked.at(-1)!.row)).toBe(crash.id);
+      store.receive(...batchOf({ seq: seq + 10, key: false, data: ended, lanes, now: 62 }));
+      expect(store.rows.id(timeline.focused!.row)).toBe(crash.id);
+    }
   });
 
   it("stays with a request when it has ended", () => {
@@ -358,6 +380,6 @@ describe("the focus", () => {
     expect(timeline.focused!.open).toBe(running);
     const ended = { ...rows[0]!, id: 77_777, kind: Kind.REQUEST, lane: running[1], t: running[4], dur: 60.5 - running[4], outcome: 1 };
     store.receive(...batchOf({ seq: 2, key: false, data: [ended], open: open.slice(1), lanes, now: 60.6 }));
-    expect(timeline.focused).toMatchObject({ row: rows.length, open: null });
+    expect(timeline.focused).toMatchObject({ row: kept([...rows, ended]).indexOf(ended), open: null });
   });
 });

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decode } from "../../src/data/decoder";
 import { DensityRing, RowRing } from "../../src/data/ring";
-import type { Rows } from "../../src/store";
 import type { Row } from "../synthetic";
 import { batchOf, random } from "../synthetic";
 
@@ -15,7 +14,7 @@ function someRows(next: () => number, count: number, from: number): Row[] {
   });
 }
 
-function all(rows: Rows): Row[] {
+function all(rows: RowRing): Row[] {
   return Array.from({ length: rows.length }, (_, i) => ({
     ...{ t: rows.t(i), dur: rows.dur(i), extra: rows.extra(i), id: rows.id(i), lane: rows.lane(i) },
     ...{ name: rows.name(i), life: rows.life(i), kind: rows.kind(i), outcome: rows.outcome(i) },
