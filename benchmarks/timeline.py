@@ -1,8 +1,9 @@
-"""What a live timeline costs the kernel: whoever emits an event, and the thread that tells the browser.
+"""What a live timeline costs: whoever emits an event, the thread that tells the browser, and the browser.
 
     python benchmarks/timeline.py --quick --json timeline.json
 
-*Rule:* what is sent is packed as for a browser, and goes nowhere: what a comm and a browser take is theirs.
+*Rule:* where the kernel's part is measured, what is sent is packed as for a browser, and goes nowhere. The
+browser's part has stretches of its own; with them a real browser takes its share of the same machine.
 *Rule:* nothing here passes or fails. The aims are told beside what was measured, and the exit status is 0
 whatever they say.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import sys
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import timeline_page
 from rounds import duration, machine
 
 from snakepit_nb import Pool, events, telemetry
@@ -33,6 +36,7 @@ POOL: Final = "timeline"
 LANES: Final = 16
 RATES: Final = (10_000, 100_000)
 MARKER: Final = 100  # one event in so many is a marker
+REASON: Final = "timeout"
 SHARE: Final = 0.03
 RECORD: Final = 1e-6
 MESSAGES: Final = 20
@@ -48,7 +52,7 @@ class Effort(NamedTuple):
     calls: int
 
 
-QUICK: Final = Effort(pairs=40, events=300, seconds=3.0, calls=2_000)
+QUICK: Final = Effort(pairs=40, events=300, seconds=5.0, calls=2_000)
 FULL: Final = Effort(pairs=400, events=300, seconds=30.0, calls=4_000)
 
 
@@ -125,7 +129,7 @@ def request(number: int) -> None:
 
 def marker(number: int) -> None:
     """An event that is never left out."""
-    facts: dict[str, object] = {"pool": POOL, "worker_id": f"{POOL}-{number % LANES}", "reason": "timeout"}
+    facts: dict[str, object] = {"pool": POOL, "worker_id": f"{POOL}-{number % LANES}", "reason": REASON}
     telemetry.execute(events.WORKER_HEALTH_CHECK_FAILED, {}, facts)
 
 
@@ -151,6 +155,36 @@ def recording(effort: Effort) -> tuple[list[float], list[float]]:
     return without, with_one
 
 
+class Emitter(threading.Thread):
+    """Emits at a steady rate, for so many seconds."""
+
+    def __init__(self, rate: int, seconds: float) -> None:
+        super().__init__()
+        self.requests = self.markers = 0
+        self.passed = 0.0
+        self._rate, self._seconds = rate, seconds
+
+    @property
+    def count(self) -> int:
+        """How many events it has emitted."""
+        return 3 * self.requests + self.markers
+
+    def run(self) -> None:
+        """Emit; the thread's own."""
+        each = (MARKER - 1) // 3  # requests to a marker
+        began = time.perf_counter()
+        while self.passed < self._seconds:
+            due = int(self.passed * self._rate / (3 * each + 1)) - self.markers
+            for _ in range(due):
+                for _ in range(each):
+                    self.requests += 1
+                    request(self.requests)
+                self.markers += 1
+                marker(self.markers)
+            time.sleep(_BURST)
+            self.passed = time.perf_counter() - began
+
+
 def load(rate: int, effort: Effort) -> Load:
     """Emit at a steady rate, and see what the feed makes of it."""
     telemetry.set_ring_size(0)
@@ -159,29 +193,12 @@ def load(rate: int, effort: Effort) -> Load:
     feed = Feed(POOL, sink)
     feed.start()
     feed.heard("benchmark")
-    requests = markers = 0
-    each = (MARKER - 1) // 3  # requests to a marker
     before = _largest()
-    began = time.perf_counter()
-
-    def emit() -> None:
-        nonlocal requests, markers
-        while (passed := time.perf_counter() - began) < effort.seconds:
-            due = int(passed * rate / (3 * each + 1)) - markers
-            for _ in range(due):
-                for _ in range(each):
-                    requests += 1
-                    request(requests)
-                markers += 1
-                marker(markers)
-            time.sleep(_BURST)
-
-    thread = threading.Thread(target=emit)
-    thread.start()
-    thread.join()
-    passed = time.perf_counter() - began
+    emitter = Emitter(rate, effort.seconds)
+    emitter.start()
+    emitter.join()
     feed.close()
-    count = 3 * requests + markers
+    requests, markers, passed, count = emitter.requests, emitter.markers, emitter.passed, emitter.count
     return Load(
         wanted=rate,
         emitted=count / passed,
@@ -194,6 +211,86 @@ def load(rate: int, effort: Effort) -> Load:
         requests=requests,
         requests_shown=sink.bars + sink.dense,
         memory_mb=_largest() - before,
+    )
+
+
+class Shown(NamedTuple):
+    """One stretch of events at one rate, as a page in a browser had it.
+
+    Attributes:
+        wanted: Events in a second that were asked for.
+        emitted: Events in a second that were emitted.
+        markers: That were emitted.
+        markers_held: That the page's table has at the end.
+        messages: That the feed sent.
+        taken: That the page was handed.
+        deltas: Seconds from one frame of the browser to the next.
+        frames: Seconds of each turn of the view.
+        painted: The same, of those in which the lanes were painted.
+        taking: Seconds in which the page took a message.
+        third: Its heap after a third of the time.
+        end: Its heap at the end.
+        load: Of the machine, then.
+    """
+
+    wanted: int
+    emitted: float
+    markers: int
+    markers_held: int
+    messages: int
+    taken: int
+    deltas: timeline_page.Figure
+    frames: timeline_page.Figure
+    painted: timeline_page.Figure
+    taking: timeline_page.Figure
+    third: timeline_page.Heap
+    end: timeline_page.Heap
+    load: float
+
+
+def shown(rate: int, effort: Effort) -> Shown:
+    """Emit at a steady rate, and see what a browser makes of what the feed sends."""
+    telemetry.set_ring_size(0)
+    telemetry.set_ring_size(telemetry.RING_SIZE)
+    feed: Feed | None = None
+
+    def heard(said: dict[str, Any]) -> None:
+        if feed is None:
+            return
+        match said["verb"]:
+            case "visible":
+                feed.visible(said["view"], said["on"])
+            case "hello" | "ping":
+                feed.heard(said["view"])
+        if said["verb"] in {"hello", "resync"}:
+            feed.keyframe()
+
+    with timeline_page.Page(heard) as page:
+        feed = Feed(POOL, page.post)
+        feed.start()
+        emitter = Emitter(rate, effort.seconds)
+        emitter.start()
+        third = None
+        while emitter.is_alive():
+            page.take(_BURST * 10)
+            if third is None and emitter.passed > effort.seconds / 3:
+                third = page.heap()
+        feed.close()
+        while page.take(0.1):
+            pass
+        figures = page.figures()
+        end = page.heap()
+        held = page.count(REASON)
+    return Shown(
+        wanted=rate,
+        emitted=emitter.count / emitter.passed,
+        markers=emitter.markers,
+        markers_held=held,
+        messages=page.posted,
+        **figures,
+        third=third or end,
+        end=end,
+        load=os.getloadavg()[0],
     )
 
 
@@ -243,6 +340,24 @@ def told(found: Load) -> str:
     )
 
 
+def told_shown(found: Shown) -> str:
+    """What a page had of a stretch."""
+
+    def seconds(figure: timeline_page.Figure) -> str:
+        return f"{duration(figure.median)} (p95 {duration(figure.p95)})"
+
+    third, end = found.third, found.end
+    return (
+        f"  {found.wanted:>7,} asked, {found.emitted:>7,.0f} emitted, load {found.load:.1f}: "
+        f"markers {found.markers_held:,} of {found.markers:,}, messages {found.taken:,} of {found.messages:,}\n"
+        f"  {'':>7} {found.deltas.count:,} frames, one each {seconds(found.deltas)}; the view took "
+        f"{seconds(found.frames)} of it, {seconds(found.painted)} in the {found.painted.count:,} that it painted; "
+        f"a message {seconds(found.taking)}\n"
+        f"  {'':>7} heap {third.objects:.1f} MB after a third, {end.objects:.1f} MB at the end "
+        f"(ratio {end.objects / third.objects:.2f}), arrays beside it {third.arrays:.1f} and {end.arrays:.1f} MB"
+    )
+
+
 def aims(record: tuple[list[float], list[float]], loads: Sequence[Load]) -> Iterator[Aim]:
     """The aims, beside what this run found."""
     more = statistics.median(b - a for a, b in zip(*record, strict=True))
@@ -267,7 +382,7 @@ def aims(record: tuple[list[float], list[float]], loads: Sequence[Load]) -> Iter
 
 def main(arguments: list[str]) -> int:
     """Run from a command line; the exit status."""
-    parser = argparse.ArgumentParser(description="Measure what a live timeline costs the kernel.")
+    parser = argparse.ArgumentParser(description="Measure what a live timeline costs.")
     parser.add_argument("--quick", action="store_true", help="seconds rather than minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     chosen = parser.parse_args(arguments)
@@ -281,6 +396,14 @@ def main(arguments: list[str]) -> int:
     for rate in RATES:
         loads.append(load(rate, effort))
         print(told(loads[-1]), flush=True)
+    pages = []
+    print(f"\nThe same, for a page in a browser that follows it, {LANES} lanes:")
+    why = timeline_page.missing()
+    if why is not None:
+        print(f"  left out: {why}")
+    for rate in RATES if why is None else ():
+        pages.append(shown(rate, effort))
+        print(told_shown(pages[-1]), flush=True)
     real = calls(effort)
     print(pair("\nOne of many small calls to a real pool", *real), end="\n\n")
     found = list(aims(record, loads))
@@ -289,7 +412,8 @@ def main(arguments: list[str]) -> int:
     if chosen.json is not None:
         seconds = {"record": record, "call": real}
         result: dict[str, object] = {"machine": facts, "effort": effort._asdict(), "seconds": seconds}
-        result |= {"loads": [each._asdict() for each in loads], "aims": [each._asdict() for each in found]}
+        result |= {"loads": [each._asdict() for each in loads], "pages": [each._asdict() for each in pages]}
+        result |= {"aims": [each._asdict() for each in found]}
         chosen.json.write_text(json.dumps(result, indent=1))
     return 0
 

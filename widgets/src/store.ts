@@ -5,16 +5,8 @@
  */
 import type { Action, Details, Done, FileMessage, Lane, Open, Summary, ToKernel } from "./protocol";
 
-/**
- * Rows as columns: bars of requests first, then all others, the markers; each of the two in order of arrival, the
- * oldest that is kept first. A view must not keep an index over a tick.
- */
-export interface Rows {
-  readonly length: number;
-  /** How many of them are bars. */
-  readonly bars: number;
-  /** Grows when all was forgotten at once. */
-  readonly epoch: number;
+/** What is told of each row. */
+export interface Fields {
   t(i: number): number;
   dur(i: number): number;
   extra(i: number): number;
@@ -24,14 +16,29 @@ export interface Rows {
   life(i: number): number;
   kind(i: number): number;
   outcome(i: number): number;
+}
+
+/**
+ * Rows as columns: bars of requests first, then all others, the markers; each of the two in order of arrival, the
+ * oldest that is kept first. A view must not keep an index over a tick.
+ */
+export interface Rows extends Fields {
+  readonly length: number;
+  /** How many of them are bars. */
+  readonly bars: number;
+  /** Grows when all was forgotten at once. */
+  readonly epoch: number;
   /** A row's number, for as long as it is kept; of bars and of markers each two more than the one before. */
   number(i: number): number;
   /** Where the row of a number is now; -1 where it is kept no more. */
   index(number: number): number;
   /** Calls `visit` for every row, the last that came first. */
   newest(visit: (i: number) => void): void;
-  /** Calls `each(first, last)` for runs of rows, `last` excluded; every row that touches the span is in one of them. */
-  within(from: number, to: number, each: (first: number, last: number) => void): void;
+  /**
+   * Calls `each` for runs of rows, `last` excluded; every row that touches the span is in one of them. For those who
+   * look through very many: row i of a run is row i - before of `part`, where it is read more quickly.
+   */
+  within(from: number, to: number, each: (first: number, last: number, part: Fields, before: number) => void): void;
 }
 
 export interface Density {

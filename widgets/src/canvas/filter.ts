@@ -1,6 +1,6 @@
 /** Which rows a filter lets through: the same for the canvas, the table and the statistics. */
 import { Kind } from "../protocol";
-import type { Filter, Rows } from "../store";
+import type { Fields, Filter } from "../store";
 
 export const EVERYTHING: Filter = { lanes: new Set(), kinds: new Set(), outcomes: new Set(), text: "" };
 
@@ -20,7 +20,7 @@ export class Sieve {
     this.known = new Uint8Array(this.wanted === "" ? 0 : 0x10000);
   }
 
-  lets(rows: Rows, i: number): boolean {
+  lets(rows: Fields, i: number): boolean {
     return this.all || this.letsValues(rows.lane(i), rows.kind(i), rows.outcome(i), rows.name(i));
   }
 

@@ -7,7 +7,7 @@
  * Rule: nothing is allocated for a row; the arrays live from frame to frame.
  */
 import { Kind, Outcome } from "../protocol";
-import type { Density, Rows } from "../store";
+import type { Density, Fields, Rows } from "../store";
 import type { Sieve } from "./filter";
 import type { Layout } from "./layout";
 import { IntList, zeroed } from "./lists";
@@ -164,7 +164,7 @@ export class Scene {
     // What was right for the last frame is likely right for this one; where it is not, once more.
     for (let more = true, tries = 0; more && tries < 6; tries++) {
       this.begin(layout.boxes.length, scale, density.length > 0);
-      rows.within(scale.from, scale.to, (first, last) => this.add({ rows, first, last, layout, scale, sieve, until }));
+      rows.within(scale.from, scale.to, (first, last, part, before) => this.add({ part, before, first, last, layout, scale, sieve, until }));
       more = this.adapt();
     }
     if (!this.summed) return;
@@ -193,7 +193,7 @@ export class Scene {
     return this.dense !== dense || this.cell !== cell;
   }
 
-  private add({ rows, first, last, layout, scale, sieve, until }: Run & { rows: Rows }): void {
+  private add({ part, before, first, last, layout, scale, sieve, until }: Run & { part: Fields; before: number }): void {
     const { boxOf } = layout;
     const { columns, dense } = this;
     const from = scale.from;
@@ -201,18 +201,19 @@ export class Scene {
     const perCell = 1 / (this.cell * scale.spp);
     const all = sieve.all;
     for (let i = first; i < last; i++) {
-      const t = rows.t(i);
+      const k = i - before;
+      const t = part.t(k);
       if (t > to) continue;
-      const dur = rows.dur(i);
+      const dur = part.dur(k);
       if (t + dur < from) continue;
-      const box = boxOf[rows.lane(i)] ?? -1;
-      if (box < 0 || !(all || sieve.lets(rows, i))) continue;
-      const kind = rows.kind(i);
+      const box = boxOf[part.lane(k)] ?? -1;
+      if (box < 0 || !(all || sieve.lets(part, k))) continue;
+      const kind = part.kind(k);
       if (kind === Kind.REQUEST) {
         this.requests++;
         if (dense) {
           const ended = t + dur <= until;
-          const outcome = ended ? rows.outcome(i) : Outcome.NONE;
+          const outcome = ended ? part.outcome(k) : Outcome.NONE;
           columns.add(box, outcome < CLASSES ? outcome : Outcome.NONE, t, ended ? t + dur : until, 1, 1);
         } else if (this.requests <= BUDGET) this.bars.push(i);
         continue;
@@ -231,8 +232,8 @@ export class Scene {
       const known = kind < UNKNOWN ? kind : UNKNOWN;
       const key = (box * KINDS + known) * this.cellCount + Math.min(this.cellCount - 1, Math.max(0, place));
       const there = this.cells[key]!;
-      if (there === 0) this.cells[key] = this.marks.open(box, known, i, rows.extra(i)) + 1;
-      else this.marks.add(there - 1, i, rows.extra(i));
+      if (there === 0) this.cells[key] = this.marks.open(box, known, i, part.extra(k)) + 1;
+      else this.marks.add(there - 1, i, part.extra(k));
     }
   }
 

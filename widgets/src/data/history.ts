@@ -7,7 +7,7 @@
  * becoming others.
  */
 import { Kind } from "../protocol";
-import type { Rows } from "../store";
+import type { Fields, Rows } from "../store";
 import type { RowColumns } from "./decoder";
 import { RowRing } from "./ring";
 
@@ -64,10 +64,11 @@ export class History implements Rows {
     return at >= 0 && at < ring.length ? before + at : -1;
   }
 
-  within(from: number, to: number, each: (first: number, last: number) => void): void {
-    this.ofBars.within(from, to, each);
-    const before = this.ofBars.length;
-    this.ofMarkers.within(from, to, (first, last) => each(before + first, before + last));
+  within(from: number, to: number, each: (first: number, last: number, part: Fields, before: number) => void): void {
+    const { ofBars, ofMarkers } = this;
+    const before = ofBars.length;
+    ofBars.within(from, to, (first, last) => each(first, last, ofBars, 0));
+    ofMarkers.within(from, to, (first, last) => each(before + first, before + last, ofMarkers, before));
   }
 
   newest(visit: (i: number) => void): void {

@@ -9,7 +9,7 @@
  * Rule: the arrays are one block longer than the capacity, so a block is never half old and half new and its
  * bounds are exact.
  */
-import type { Density } from "../store";
+import type { Density, Fields } from "../store";
 import type { DensityColumns, RowColumns } from "./decoder";
 
 export const CAPACITY = 100_000;
@@ -107,7 +107,7 @@ abstract class Ring {
   }
 }
 
-export class RowRing extends Ring {
+export class RowRing extends Ring implements Fields {
   private readonly columns = {
     t: new Float64Array(this.size),
     dur: new Float32Array(this.size),

@@ -58,9 +58,10 @@ describe("History", () => {
     const [bars, markers] = [70, 30];
     const history = new History(bars, markers);
     const numbers = new Map<number, number>();
+    const moved: number[] = [];
     let plain: Row[] = [];
     let id = 0;
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 100; round++) {
       if (next() < 0.03) {
         history.clear();
         plain = [];
@@ -76,12 +77,12 @@ describe("History", () => {
       expect(newest(history)).toEqual(expected.map((one) => one.id).sort((a, b) => b - a));
       for (let i = 0; i < history.length; i++) {
         const number = history.number(i);
-        expect(history.index(number)).toBe(i);
-        expect(numbers.get(history.id(i)) ?? number).toBe(number);
+        if (history.index(number) !== i || (numbers.get(history.id(i)) ?? number) !== number) moved.push(number);
         numbers.set(history.id(i), number);
       }
       const here = new Set(ids(history));
-      for (const [known, number] of numbers) if (!here.has(known)) expect(history.index(number)).toBe(-1);
+      for (const [known, number] of numbers) if (!here.has(known) && history.index(number) !== -1) moved.push(number);
+      expect(moved).toEqual([]);
     }
   });
 
