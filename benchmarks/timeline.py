@@ -347,15 +347,24 @@ def told_shown(found: Shown) -> str:
         return f"{duration(figure.median)} (p95 {duration(figure.p95)})"
 
     third, end = found.third, found.end
+    held = f"markers {found.markers_held:,} of {found.markers:,}"
+    heap = f"heap {third.objects:.1f} MB after a third, {end.objects:.1f} MB at the end"
     return (
         f"  {found.wanted:>7,} asked, {found.emitted:>7,.0f} emitted, load {found.load:.1f}: "
-        f"markers {found.markers_held:,} of {found.markers:,}, messages {found.taken:,} of {found.messages:,}\n"
-        f"  {'':>7} {found.deltas.count:,} frames, one each {seconds(found.deltas)}; the view took "
-        f"{seconds(found.frames)} of it, {seconds(found.painted)} in the {found.painted.count:,} that it painted; "
-        f"a message {seconds(found.taking)}\n"
-        f"  {'':>7} heap {third.objects:.1f} MB after a third, {end.objects:.1f} MB at the end "
-        f"(ratio {end.objects / third.objects:.2f}), arrays beside it {third.arrays:.1f} and {end.arrays:.1f} MB"
+        f"{held}, messages {found.taken:,} of {found.messages:,}\n"
+        f"  {'':>7} {found.deltas.sample:,} frames, one each {seconds(found.deltas)}; the view took "
+        f"{seconds(found.frames)}, or {seconds(found.painted)} in the {found.painted.sample:,} it painted\n"
+        f"  {'':>7} a message {seconds(found.taking)}; {heap} (ratio {end.objects / third.objects:.2f}), "
+        f"arrays beside it {third.arrays:.1f} and {end.arrays:.1f} MB"
     )
+
+
+def as_dict(found: Shown) -> dict[str, object]:
+    """For JSON: figures by their names, at every depth."""
+    return {
+        name: getattr(value, "_asdict", lambda value=value: value)()
+        for name, value in found._asdict().items()
+    }
 
 
 def aims(record: tuple[list[float], list[float]], loads: Sequence[Load]) -> Iterator[Aim]:
@@ -412,7 +421,7 @@ def main(arguments: list[str]) -> int:
     if chosen.json is not None:
         seconds = {"record": record, "call": real}
         result: dict[str, object] = {"machine": facts, "effort": effort._asdict(), "seconds": seconds}
-        result |= {"loads": [each._asdict() for each in loads], "pages": [each._asdict() for each in pages]}
+        result |= {"loads": [each._asdict() for each in loads], "pages": [as_dict(each) for each in pages]}
         result |= {"aims": [each._asdict() for each in found]}
         chosen.json.write_text(json.dumps(result, indent=1))
     return 0

@@ -1,7 +1,7 @@
 """A page in a real browser that shows a timeline, as a notebook would, and tells what it costs there.
 
-*Rule:* the module is the one that is shipped, called as anywidget calls it; the model behind it is a few lines here.
-*Rule:* what the browser draws with is its own processor (`--disable-gpu`): a machine with a graphics card is quicker.
+*Rule:* the module is the one that is shipped, called as anywidget calls it, over a model of a few lines.
+*Rule:* the browser draws without a graphics card (`--disable-gpu`), as it must where there is none.
 """
 
 from __future__ import annotations
@@ -85,10 +85,11 @@ _FIGURES: Final = """() => {
   const figure = (values) => {
     const sorted = [...values].sort((a, b) => a - b);
     const at = (share) => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0) / 1000;
-    return { median: at(0.5), p95: at(0.95), count: sorted.length };
+    return { median: at(0.5), p95: at(0.95), sample: sorted.length };
   };
   const { deltas, frames, painted, taking, taken } = seen;
-  return { taken, deltas: figure(deltas), frames: figure(frames), painted: figure(painted), taking: figure(taking) };
+  const found = { deltas: figure(deltas), frames: figure(frames), painted: figure(painted) };
+  return { taken, taking: figure(taking), ...found };
 }"""
 _COUNT: Final = r"""() => {
   const text = document.querySelector(".snakepit-nb .events caption").textContent;
@@ -101,7 +102,7 @@ class Figure(NamedTuple):
 
     median: float
     p95: float
-    count: int
+    sample: int
 
 
 class Heap(NamedTuple):
@@ -139,7 +140,7 @@ class Page:
 
     def __enter__(self) -> Self:
         """Start the browser, and show a timeline that knows nothing yet."""
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - it may be missing
 
         try:
             playwright = self._ends.enter_context(sync_playwright())
@@ -173,7 +174,9 @@ class Page:
             ready.append(self._messages.get(timeout=patience))
             while True:
                 ready.append(self._messages.get_nowait())
-        texts = [[content, [base64.b64encode(each).decode() for each in buffers]] for content, buffers in ready]
+        texts = [
+            [content, [base64.b64encode(each).decode() for each in buffers]] for content, buffers in ready
+        ]
         self.posted += len(ready)
         # As a text, which the page parses at once: Playwright's own way of passing objects is slow.
         for said in self._page.evaluate("text => take(JSON.parse(text))", json.dumps(texts)):
@@ -187,7 +190,7 @@ class Page:
         return Heap(used["usedSize"] / 1e6, used.get("backingStorageSize", 0.0) / 1e6)
 
     def figures(self) -> dict[str, Any]:
-        """Seconds between frames, in the view's frames, in those that painted, in taking a message; messages taken."""
+        """What `seen` has: messages taken, and seconds of each kind."""
         found = self._page.evaluate(_FIGURES)
         taken = found.pop("taken")
         return {"taken": taken, **{name: Figure(**values) for name, values in found.items()}}
@@ -196,5 +199,7 @@ class Page:
         """How many rows of this name the table has."""
         self._page.get_by_role("searchbox").fill(name)
         self._page.get_by_role("button", name="Table", exact=True).click()
-        self._page.wait_for_function("() => document.querySelector('.snakepit-nb .events caption')?.textContent")
+        self._page.wait_for_function(
+            "() => document.querySelector('.snakepit-nb .events caption')?.textContent"
+        )
         return int(self._page.evaluate(_COUNT))

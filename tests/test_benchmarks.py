@@ -124,6 +124,32 @@ def test_arrays_are_measured_there_and_back_beside_plain_copies(tmp_path: Path) 
         assert f"{'yes' if each['met'] else 'NO '} {each['aim']}: {each['found']}" in done.printed
 
 
+# A second of each, with a browser where there is one.
+SHORTEST_OF_TIMELINE: Final = """
+import sys
+sys.path.insert(0, "benchmarks")
+if __name__ == "__main__":
+    import timeline
+    timeline.QUICK = timeline.Effort(pairs=2, events=10, seconds=0.5, calls=10)
+    sys.exit(timeline.main(["--quick", "--json", sys.argv[1]]))
+"""
+
+
+def test_a_timeline_is_measured_in_the_kernel_and_in_a_browser(tmp_path: Path) -> None:
+    done = run(SHORTEST_OF_TIMELINE, tmp_path)
+    loads, pages = done.written["loads"], done.written["pages"]
+    assert [each["wanted"] for each in loads] == [10_000, 100_000]
+    assert [each["markers_shown"] for each in loads] == [each["markers"] for each in loads]
+    if not pages:
+        assert "left out: " in done.printed
+    for page in pages:
+        assert page["markers_held"] == page["markers"] > 0
+        assert page["taken"] == page["messages"] > 0
+        assert f"markers {page['markers']:,} of {page['markers']:,}, messages" in done.printed
+    for each in done.written["aims"]:
+        assert f"{'yes' if each['met'] else 'NO ':4}{each['aim']}: {each['found']}" in done.printed
+
+
 def test_captures_are_measured_copied_and_compared() -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/captures.py", "--mib", "2", "--rounds", "1"],

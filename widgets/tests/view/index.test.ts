@@ -1,4 +1,4 @@
-import { button, ORIGIN, pass, words } from "./page";
+import { button, ORIGIN, pass, row, words } from "./page";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget, { standalone } from "../../src/index";
 import type { ToKernel } from "../../src/protocol";
@@ -141,5 +141,18 @@ describe("a page without a kernel", () => {
     expect(words(el.querySelector("header")!)).toContain("busy 1 of 2");
     expect(words(el)).not.toContain("does not answer");
     expect(el.querySelector("footer")).toBeNull();
+  });
+
+  it("says at once that there is nobody to ask for more of a row", async () => {
+    const el = document.body.appendChild(document.createElement("div"));
+    standalone(el, ...batchOf({ origin_ms: ORIGIN, now: 5, lanes: lanesOf(2), strings: ["fit"], data: [row({ t: 1, dur: 2 })] }));
+    await pass();
+    button("Table", el).click();
+    el.querySelector<HTMLElement>("tbody tr")!.click();
+    await pass(0);
+    const told = words(el.querySelector(".inspector")!);
+    expect(told).toContain("request fit");
+    expect(told).toContain("This page has no kernel to ask");
+    expect(told).not.toContain("Asking");
   });
 });
