@@ -361,8 +361,9 @@ def told_shown(found: Shown) -> str:
 
 def as_dict(found: Shown) -> dict[str, object]:
     """For JSON: figures by their names, at every depth."""
+    nested = (timeline_page.Figure, timeline_page.Heap)
     return {
-        name: getattr(value, "_asdict", lambda value=value: value)()
+        name: value._asdict() if isinstance(value, nested) else value
         for name, value in found._asdict().items()
     }
 
