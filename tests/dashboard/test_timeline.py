@@ -389,7 +389,9 @@ def test_a_thousand_garbled_messages_do_no_harm(board: Dashboard, pool: Pool) ->
     assert pool.submit(abs, -2).result() == 2
     assert not pool.closed
     line.say({"verb": "hello", "view": "still here"})
+    line.wait_for(lambda message: message["type"] == "batch")
     last = line.messages("batch")[-1]["seq"]
+    line.say({"verb": "resync"})
     line.wait_for(lambda message: message["type"] == "batch" and message["seq"] > last)
     assert len(board._views) <= room._MOST_VIEWS
 
