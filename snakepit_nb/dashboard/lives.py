@@ -42,6 +42,9 @@ def lives(shot: Snapshot) -> list[Life]:
     keys = keys[order]
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     ends = np.append(starts[1:], len(keys))
+    ends_of_pool = rows["t"][rows["kind"] == Kind.POOL_STOPPED]
+    over = float(ends_of_pool.max()) if len(ends_of_pool) else shot.now
+    last = {int(key >> 16): int(key) for key in keys}
     found = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         mine = chosen.where(order[start:end])
@@ -51,6 +54,8 @@ def lives(shot: Snapshot) -> list[Life]:
         until = float((mine["t"] + np.where(mine["kind"] == Kind.TAINTED, 0, mine["dur"])).max())
         ended = np.isin(mine["kind"], (int(Kind.RECYCLED), int(Kind.CRASH)))
         lane, life = int(mine["lane"][0]), int(mine["life"][0])
+        if not ended.any() and last[lane] == int(keys[start]):
+            until = max(until, over)
         why = ""
         for place in np.flatnonzero(ended).tolist():
             name = shot.name(int(mine["name"][place]), 40)

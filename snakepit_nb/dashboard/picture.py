@@ -58,7 +58,7 @@ _WORDS: Final = (
         ("p", "running"),
         ("l", "cell"),
         ("lf", "failed cell"),
-        ("u", "span"),
+        ("u", "span of yours"),
         ("x", "tainted"),
         ("s", "saturated"),
     ),
@@ -218,8 +218,6 @@ class _Picture:
         requests = rows.where(rows["kind"] == Kind.REQUEST)
         if lane.kind == "pool":
             requests = rows.where(rows["kind"] == Kind.CELL)
-        elif lane.kind == "user":
-            requests = rows.where((rows["kind"] == Kind.USER) & (rows["dur"] > 0))
         begins, ends = requests["t"], requests["t"] + requests["dur"]
         slots, deep = slots_of(begins, ends, detail.rows)
         bar = _BAR if deep == 1 else _ROW * deep
@@ -234,18 +232,18 @@ class _Picture:
         self._spans(Kind.TAINTED, top + 2, height - 4, "x", lane.number)
         busy = shot.density.where(shot.density["lane"] == lane.number)
         many = None
-        if len(busy) and lane.kind == "worker":
+        if len(busy) and lane.kind != "pool":
             ends_of = self._scale(busy["t"] + busy["width"])
             many = Many(self._scale(busy["t"]), ends_of, busy["busy"], busy["count"], busy["failed"])
         span = (float(_LEFT), float(self._right))
         x0, x1 = self._scale(begins), self._scale(ends)
         made = bars_of(Placed(x0, x1, requests["outcome"], slots, deep), many, span, detail.step)
-        css = {"pool": "l", "user": "u"}.get(lane.kind, "o")
+        css = "l" if lane.kind == "pool" else "o"
         self._rects(css, made.ok, y, bar, gap=deep > 1)
         for outcome, rects in made.failed.items():
             failed = "lf" if lane.kind == "pool" else _FAILED.get(Outcome(outcome), "e")
             self._rects(failed, rects, y, bar, gap=deep > 1)
-        if lane.kind == "worker":
+        if lane.kind != "pool":
             waits = thin(self._scale(begins - requests["extra"]), x0, span, max(detail.step, 2))
             self._rects("w", waits, y + bar + 1, 1.5)
             running = [each for each in shot.open if each.lane == lane.number][:8]
@@ -258,6 +256,13 @@ class _Picture:
         if len(requests) <= _NAMED and detail.step == 1:
             for place, rect in made.wide:
                 self._name(shot.name(int(requests["name"][place])), rect, y, bar, css)
+        own = rows.where((rows["kind"] == Kind.USER) & (rows["dur"] > 0))
+        self._rects(
+            "u",
+            thin(self._scale(own["t"]), self._scale(own["t"] + own["dur"]), span, detail.step),
+            top + 2,
+            3,
+        )
         self._markers(rows, top, height)
         self._y += height
 

@@ -367,3 +367,21 @@ def test_any_frame_becomes_a_sound_and_small_report(  # noqa: PLR0913, PLR0917 -
     with np.errstate(over="ignore"):  # of the columns that are made here
         frame = frames.frame()
     check(frame)
+
+
+def test_a_worker_that_lives_on_has_lived_until_now() -> None:
+    frames = Frames(now=60.0, state="running")
+    frames.row(Kind.STARTED, 1.0, lane=1, life=1)
+    frames.row(Kind.RECYCLED, 11.0, lane=1, life=1, name="manual")
+    frames.row(Kind.STARTED, 12.0, lane=1, life=2)
+    page = check(frames.frame())
+    lived = {row[0]: row[2] for row in page.cells if row[0].startswith("default-1 #")}
+    assert lived == {"default-1 #1": "10 s", "default-1 #2": "48 s"}
+
+
+def test_spans_of_the_users_own_are_drawn_in_their_lane() -> None:
+    frames = Frames(now=10.0)
+    frames.row(Kind.USER, 2.0, lane=1, dur=5.0, name="app.epoch")
+    drawn = picture(frames)
+    assert rectangles(drawn, "u")
+    assert "span of yours" in texts(drawn, "f")
