@@ -46,6 +46,7 @@ _NAMED: Final = 60
 _COUNTED: Final = 10
 _ROOM: Final = 46
 """From more than ten markers with a count in a lane on, they get room for it, in pixels."""
+_FOREVER: Final = 1e18
 _UNBOUNDED: Final = 1 << 30
 _LEGEND: Final = 18
 _KINDS: Final = tuple(MARKS)
@@ -220,7 +221,14 @@ class _Picture:
         if lane.kind == "pool":
             requests = rows.where(rows["kind"] == Kind.CELL)
         begins, ends = requests["t"], requests["t"] + requests["dur"]
-        slots, deep = slots_of(begins, ends, detail.rows)
+        running = [each for each in shot.open if each.lane == lane.number and lane.kind != "pool"]
+        since = np.array([each.t for each in running], float)
+        slots, deep = slots_of(
+            np.concatenate((begins, since)),
+            np.concatenate((ends, np.full(len(since), _FOREVER))),
+            detail.rows,
+        )
+        slots, open_slots = slots[: len(begins)], slots[len(begins) :]
         bar = _BAR if deep == 1 else _ROW * deep
         top, height = self._y, bar + _AROUND
         if number % 2:
@@ -247,13 +255,18 @@ class _Picture:
         if lane.kind != "pool":
             waits = thin(self._scale(begins - requests["extra"]), x0, span, max(detail.step, 2))
             self._rects("w", waits, y + bar + 1, 1.5)
-            running = [each for each in shot.open if each.lane == lane.number][:8]
-            rects = [
-                Rect(float(self._scale(each.t)), place / max(len(running), 1), 0, 1 / max(len(running), 1))
-                for place, each in enumerate(running)
-            ]
             end = float(self._scale(shot.now))
-            self._rects("p", [rect._replace(width=max(end - rect.x, 2)) for rect in rects], y, bar)
+            starts = self._scale(since).tolist()
+            self._rects(
+                "p",
+                [
+                    Rect(x, slot / deep, max(end - x, 2), 1 / deep)
+                    for x, slot in zip(starts, open_slots.tolist(), strict=True)
+                    if slot < deep
+                ],
+                *(y, bar),
+                gap=deep > 1,
+            )
         if len(requests) <= _NAMED and detail.step == 1:
             for place, rect in made.wide:
                 self._name(shot.name(int(requests["name"][place])), rect, y, bar, css)
@@ -356,7 +369,8 @@ class _Picture:
         lines = [f"M{_LEFT} {_n(y)}H{self._right}"]
         for tick in self._scale.ticks(self._shot.origin):
             lines.append(f"M{_n(tick.x)} {_TOP}V{_n(y + 4)}")
-            self._text(tick.x, y + 16, tick.text, "f m1")
+            if tick.x < self._right - len(tick.text) * _LETTER / 2 + _RIGHT - 4:
+                self._text(tick.x, y + 16, tick.text, "f m1")
         self._behind.append(f'<path class="a" d="{"".join(lines)}"/>')
         for cut in self._scale.cuts:
             # Two strokes and a gap between them: time is missing here.
