@@ -728,7 +728,7 @@ def test_a_keeper_hears_what_was_before_it_in_a_replay_and_is_listed() -> None:
 
 def test_a_keeper_that_fails_is_detached_like_any_handler(recorder: Recorder) -> None:
     telemetry.attach("failures", telemetry.HANDLER_FAILURE, recorder)
-    telemetry.attach_records("keeper", "app", lambda record: 1 / 0)
+    telemetry.attach_records("keeper", "app", lambda _: 1 / 0)
     telemetry.execute("app.job")
     assert telemetry.list_handlers("app.job") == []
     assert recorder.facts("handler_id") == ["keeper"]

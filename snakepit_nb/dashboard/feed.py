@@ -52,13 +52,13 @@ class Feed:
             before the feed was started is told by the state in the summary, and not by this.
 
     Example:
-        >>> feed = Feed("p", lambda content, buffers: None)
+        >>> feed = Feed("shown", lambda content, buffers: None)
         >>> feed.start()
-        >>> facts = {"pool": "p", "worker_id": "p-0", "reason": "timeout"}
+        >>> facts = {"pool": "shown", "worker_id": "shown-0", "reason": "timeout"}
         >>> telemetry.execute(events.WORKER_HEALTH_CHECK_FAILED, {}, facts)
         >>> content, buffers = feed.frame()
         >>> content["rows"], content["lanes"][1]["label"], len(buffers)
-        (1, 'p-0', 4)
+        (1, 'shown-0', 4)
         >>> feed.close()
     """
 
@@ -88,7 +88,7 @@ class Feed:
         self._tracks = Tracks(origin_ns, self.pool)
         self._history = History()
         self._audience = Audience(time.monotonic())
-        self._sent = [0] * len(COUNTS)
+        self._sent = [0] * len(self._history.rings)
         self._texts_sent = 0
         self._seq = 0
         self._key = self._urgent = True
@@ -182,9 +182,12 @@ class Feed:
     # The thread
 
     def _run(self) -> None:
+        left = self._interval
         while not self._closing:
-            self._wake.wait(self._interval)
+            self._wake.wait(left)
+            began = time.monotonic()
             self._turn()
+            left = max(0.0, began + self._interval - time.monotonic())
         self._turn()
 
     def _turn(self) -> None:
@@ -227,10 +230,10 @@ class Feed:
         tracks.extend(pending)
         tick = tracks.tick(now_ns)
         self._history.keep(tick)
-        if any(len(table) for table in tick.tables[:2]) or tracks.requests.taken > self._requests_told:
+        if any(len(table) for table in tick.tables[:3]) or tracks.requests.taken > self._requests_told:
             self._requests_told = tracks.requests.taken
             self._urgent = True
-        renumbered = tracks.shorten(self._history.rows.since(0)["name"][::-1])
+        renumbered = tracks.shorten(self._history.names)
         if renumbered is not None:
             self._history.rename(renumbered)
             self._key = True
@@ -279,7 +282,7 @@ class Feed:
     def _batch(self, now_ns: int, *, key: bool) -> tuple[dict[str, Any], list[bytes]]:
         sent = [0] * len(self._sent) if key else self._sent
         base = 0 if key else self._texts_sent
-        found = [ring.since(number) for ring, number in zip(self._history.rings, sent, strict=True)]
+        found = self._history.since(sent)
         content: dict[str, Any] = {
             "type": "batch",
             "seq": self._seq,

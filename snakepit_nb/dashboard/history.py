@@ -18,6 +18,8 @@ from snakepit_nb.dashboard.requests import NAMES
 from snakepit_nb.telemetry import heard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from snakepit_nb.dashboard.packing import Table
     from snakepit_nb.dashboard.tracks import Numbered, Stretch, Tick
     from snakepit_nb.telemetry import EventName
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 RawEvent: TypeAlias = "tuple[EventName, dict[str, float], dict[str, object]]"
 """An event as handlers get it: name, measurements, metadata."""
 
-ROWS: Final = 100_000
-DENSITIES: Final = 50_000
+BARS: Final = 100_000
+MARKS: Final = 50_000
+DENSITIES: Final = 100_000
 SAMPLES: Final = 7_200
 STATS: Final = 20_000
 EVENTS: Final = 20_000
+
+_FEW: Final = 10_000
 
 
 class Ring:
@@ -84,8 +89,7 @@ class History:
     """Everything that is remembered of one pool.
 
     Attributes:
-        rows: The rows.
-        rings: Rows, density, samples and stats.
+        rings: Bars of requests, markers, density, samples and stats.
 
     Example:
         >>> history = History()
@@ -93,16 +97,16 @@ class History:
         (None, [])
     """
 
-    def __init__(self, rows: int = ROWS, events: int = EVENTS) -> None:
-        self.rows = Ring(ROW, rows)
+    def __init__(self, bars: int = BARS, marks: int = MARKS, events: int = EVENTS) -> None:
+        # Requests come by the ten thousand: what else happened is not to be forgotten because of them.
+        self._rows = (Ring(ROW, bars), Ring(ROW, marks))
         self.rings: tuple[Ring, ...] = (
-            self.rows,
+            *self._rows,
             Ring(DENSITY, DENSITIES),
             Ring(SAMPLE, SAMPLES),
             Ring(STAT, STATS),
         )
         self._most = events
-        # Requests come by the ten thousand: what else happened is not to be forgotten because of them.
         self._events: deque[Stretch] = deque()
         self._count = 0
         self._marks: deque[Numbered] = deque(maxlen=events)
@@ -126,12 +130,26 @@ class History:
     @property
     def forgotten(self) -> int:
         """How many rows are no longer remembered."""
-        return self.rows.first
+        return sum(ring.first for ring in self._rows)
+
+    def names(self) -> Table:
+        """The numbers of the names in the rows, the newest of each ring first."""
+        bars, marks = (ring.since(0)["name"][::-1] for ring in self._rows)
+        return np.concatenate((marks[:_FEW], bars, marks[_FEW:]))
 
     def rename(self, renumbered: Table) -> None:
         """The names of the rows have other numbers now."""
-        rows = self.rows.since(0)
-        rows["name"] = renumbered[rows["name"]]
+        for ring in self._rows:
+            rows = ring.since(0)
+            rows["name"] = renumbered[rows["name"]]
+
+    def since(self, sent: Sequence[int]) -> tuple[Table, ...]:
+        """Rows, density, samples and stats that are new since so many of each ring."""
+        bars, marks, *others = (ring.since(count) for ring, count in zip(self.rings, sent, strict=True))
+        rows = np.concatenate((bars, marks))
+        if len(bars) and len(marks):
+            rows = rows[np.argsort(rows["id"], kind="stable")]
+        return rows, *others
 
     def event(self, number: int) -> RawEvent | None:
         """One event as handlers got it; None where it is forgotten."""

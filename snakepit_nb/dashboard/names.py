@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from snakepit_nb.errors.render import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from snakepit_nb.dashboard.packing import Table
 
 LONGEST: Final = 200
 MANY: Final = 65_000
@@ -79,7 +81,7 @@ class Names:
             self.known[shown] = number
         return number
 
-    def shorten(self, newest_first: np.ndarray[Any, np.dtype[np.uint16]], also: Iterable[int]) -> Any:  # noqa: ANN401
+    def shorten(self, newest_first: Table, also: Iterable[int]) -> Table:
         """Forget all names but those that are asked for, and number those anew.
 
         Args:

@@ -9,6 +9,7 @@ of a kind that stand close become one with a count. No marker of a lane that is 
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -434,7 +435,16 @@ def _scale_of(shot: Snapshot, left: float, right: float) -> Scale:
 
 def _chosen(lanes: tuple[Lane, ...], most: int) -> tuple[Lane, ...]:
     pool = [lane for lane in lanes if lane.number == POOL_LANE]
-    return (*pool, *(lane for lane in lanes if lane.number != POOL_LANE))[: most + 1]
+    others = sorted((lane for lane in lanes if lane.number != POOL_LANE), key=_by_name)
+    return (*pool, *others)[: most + 1]
+
+
+def _by_name(lane: Lane) -> tuple[object, ...]:
+    """Where people look for it: numbers within a name count as numbers."""
+    parts = re.split(r"(\d+)", lane.label)
+    return lane.kind != "worker", [
+        (part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts
+    ]
 
 
 def _close(places: Column, apart: float) -> Iterator[tuple[float, int, int]]:

@@ -35,6 +35,7 @@ _LONG_NS: Final = 100_000_000  # from here on they have one in any case
 _OPEN: Final = 10_000
 _OPEN_TOLD: Final = 2_000
 _RECENT: Final = 0xFFF  # a mask
+_END_OF_TIME: Final = 1 << 63
 _AGES: Final = 1e15  # thirty years, in microseconds
 _REQUEST: Final = int(Kind.REQUEST)
 _pack: Final = Struct("<dffIHHHBB").pack
@@ -62,6 +63,7 @@ class Requests:
         taken: How many events were taken in.
         skipped: How many events were not as they should be.
         dropped: How many that ran were lost from sight for want of room.
+        drained_ns: When the last one that waited was sent to a worker.
     """
 
     def __init__(self, origin_ns: int, lanes: Lanes, names: Names, latencies: list[float]) -> None:
@@ -80,7 +82,7 @@ class Requests:
         self.ended = [0] * len(Outcome)
         self.held: dict[int, list[tuple[int, Record]]] = {}
         self.adopt: Callable[[int], object] = self.held.pop
-        self.taken = self.skipped = self.dropped = 0
+        self.taken = self.skipped = self.dropped = self.drained_ns = 0
 
     # Events
 
@@ -113,7 +115,7 @@ class Requests:
                         continue
                     request = facts.get("request_id")
                     if "monotonic_ns" in facts:
-                        now = _moment(facts)
+                        now = moment_of(facts)
                     queue_us = measured["queue_us"]
                     run_us = measured["duration_us"]
                     if not 0 <= queue_us + run_us < _AGES:
@@ -159,12 +161,14 @@ class Requests:
                     if request in opened or type(request) is not int or len(opened) >= _OPEN:
                         self._make_way(request)
                     if "monotonic_ns" in facts:
-                        now = _moment(facts)
+                        now = moment_of(facts)
                     queue_us = measured["queue_us"]
                     if not 0 <= queue_us < _AGES:
                         raise ValueError  # noqa: TRY301 - it is skipped like all that raises
                     opened[request] = (worker, now, queue_us, names[command], number)
                     waiting.pop(request, None)
+                    if not waiting:
+                        self.drained_ns = now
                     taken += 1
                 elif name is _QUEUED:
                     if facts["pool"] != pool:
@@ -278,7 +282,7 @@ class Requests:
         """The names of what runs."""
         return [name for _, _, _, name, _ in self._open.values()]
 
-    def rename(self, renumbered: np.ndarray[Any, np.dtype[np.uint16]]) -> None:
+    def rename(self, renumbered: Table) -> None:
         """The names have other numbers now."""
         for request, (worker, sent, wait, name, number) in list(self._open.items()):
             self._open[request] = (worker, sent, wait, int(renumbered[name]), number)
@@ -310,10 +314,21 @@ class Requests:
         return bars, dense
 
 
-def _moment(facts: Mapping[str, Any]) -> int:
-    """When an event was, that brings the time along."""
+def moment_of(facts: Mapping[str, Any]) -> int:
+    """When an event was that brings the time along, in nanoseconds.
+
+    Raises:
+        TypeError, ValueError: that is no time.
+
+    Example:
+        >>> moment_of({"monotonic_ns": 7})
+        7
+    """
     moment = facts["monotonic_ns"]
     if type(moment) is not int:
         message = f"a time is a whole number of nanoseconds, got {type(moment).__name__}"
         raise TypeError(message)
+    if not 0 <= moment < _END_OF_TIME:
+        message = f"{moment} is not a time"
+        raise ValueError(message)
     return moment

@@ -39,6 +39,7 @@ _STATIC: Final = Path(__file__).parent / "static"
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 _MOST_VIEWS: Final = 64
 _MOST_ERRANDS: Final = 4
+_PATIENCE: Final = 1.0
 _LONGEST_WINDOW: Final = 7 * 86_400.0
 _SPAN: Final = 2
 _TALLEST: Final = 4_000
@@ -136,6 +137,7 @@ class Timeline(anywidget.AnyWidget):
         self._displays: list[str] = []
         self._shown = 0
         self._over = self._gone = False
+        self._frozen = threading.Event()
         self._errands = threading.BoundedSemaphore(_MOST_ERRANDS)
         # A model of its own, which ipywidgets would never close. In a box it would have no width by itself.
         self._own_layout = None if "layout" in traits else ipywidgets.Layout(width="100%")
@@ -238,10 +240,13 @@ class Timeline(anywidget.AnyWidget):
             why: What is said to those views of it that stay.
         """
         with self._guard:
-            if self._over:
-                return
-            self._over = True
+            was_over, self._over = self._over, True
+        if was_over:
+            # By another thread, at this very moment perhaps: a cell that waits for it must not end before.
+            self._frozen.wait(_PATIENCE)
+            return
         self.freeze()
+        self._frozen.set()
         self.ended = why
         # A view that no display of ours made is inside of another widget, or survived a reload of its page:
         # nothing replaces it, and it goes on showing what it has.
@@ -259,8 +264,11 @@ class Timeline(anywidget.AnyWidget):
         """Replace it by its report and let go of everything that it holds. Idempotent."""
         feed: Source | None = self.__dict__.get("_feed")
         if feed is not None and not self._gone:
-            self._over = self._gone = True
+            if self._over:
+                self._frozen.wait(_PATIENCE)
             self.freeze()
+            self._over = self._gone = True
+            self._frozen.set()
             feed.on_stopped = None
             feed.close()
             if self._publisher is not None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-import numpy as np
-
 from snakepit_nb import events, telemetry
 from snakepit_nb.dashboard.lanes import Lanes
 from snakepit_nb.dashboard.marks import Marks, Noted
 from snakepit_nb.dashboard.names import MANY, Names
 from snakepit_nb.dashboard.pulse import Pulse
-from snakepit_nb.dashboard.requests import NAMES, OUTCOMES, Requests
+from snakepit_nb.dashboard.requests import NAMES, OUTCOMES, Requests, moment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from snakepit_nb.dashboard.packing import Table
     from snakepit_nb.telemetry import Record
@@ -35,12 +33,12 @@ class Tick(NamedTuple):
     """What is new since the tick before.
 
     Attributes:
-        tables: Rows, density, samples and stats, for the browser.
+        tables: Bars of requests, markers, density, samples and stats, for the browser.
         events: Whatever came, each stretch after the number of its first.
         marks: What was taken of it that is not about the course of a request, numbered.
     """
 
-    tables: tuple[Table, Table, Table, Table]
+    tables: tuple[Table, ...]
     events: list[Stretch]
     marks: list[Numbered]
 
@@ -119,8 +117,16 @@ class Tracks:
 
     def _take(self, number: int, record: Record) -> None:
         name, measured, facts = telemetry.heard(record)
+        moment_of(facts)
+        self._relieve()
         self.marks.add(Noted(number, name, measured, facts))
         self._kept_marks.append((number, record))
+
+    def _relieve(self) -> None:
+        """End a saturation that ended: in one tick there may be many, in what the bus remembers above all."""
+        saturated, drained_ns = self.marks.saturated, self.requests.drained_ns
+        if saturated is not None and drained_ns > saturated[0]:
+            self.marks.relieved(drained_ns)
 
     def _is_ours(self, number: int, record: Record) -> bool:
         """Whether an event that names no pool belongs to a request of this one; that may be known later."""
@@ -160,30 +166,28 @@ class Tracks:
             self._requests_taken, self._requested_ns = self.requests.taken, now_ns
         elif self.requests.waiting and now_ns - self._requested_ns > _QUIET_NS:
             self.requests.quiet(self.lanes.idle())
+        self._relieve()
         if self.marks.saturated is not None and not self.requests.waiting:
             self.marks.relieved(now_ns)
         bars, dense = self.requests.take(now_ns)
         marks, stats = self.marks.take()
-        rows = np.concatenate((marks, bars)) if len(marks) else bars
-        if len(marks):
-            rows = rows[np.argsort(rows["id"], kind="stable")]
         samples = self._pulse.beat(now_ns, self.requests.waiting)
         kept, kept_marks = self._kept, self._kept_marks
         self._kept, self._kept_marks = [], []
-        return Tick((rows, dense, samples, stats), kept, kept_marks)
+        return Tick((bars, marks, dense, samples, stats), kept, kept_marks)
 
-    def shorten(self, newest_first: Any) -> Any:  # noqa: ANN401 - an array of numbers
+    def shorten(self, remembered: Callable[[], Table]) -> Table | None:
         """Where there are too many names, number anew those that are in use.
 
         Args:
-            newest_first: The numbers in rows that are remembered.
+            remembered: Tells the numbers in rows that are remembered, the newest first.
 
         Returns:
             The new number of each old one; None where they stay as they are.
         """
         if len(self.names.texts) < MANY:
             return None
-        renumbered = self.names.shorten(newest_first, self.requests.names_in_use())
+        renumbered = self.names.shorten(remembered(), self.requests.names_in_use())
         self.requests.rename(renumbered)
         return renumbered
 

@@ -42,7 +42,7 @@ class Recording:
 
     def request(self, number: int, worker: str, at: float, lasts: float, **facts: Any) -> None:
         """A request waited, ran and ended."""
-        told = {"request_id": number, "command": "fit", "outcome": "ok", **facts}
+        told: dict[str, Any] = {"request_id": number, "command": "fit", "outcome": "ok", **facts}
         self.tell(events.REQUEST_QUEUED, at - 0.01, {"queue_size": 0}, **told)
         self.tell(events.REQUEST_DISPATCHED, at, {"queue_us": 10_000}, worker_id=worker, **told)
         measured = {"queue_us": 10_000, "duration_us": round(lasts * 1e6)}
@@ -80,13 +80,13 @@ def life() -> Recording:
     tell = told.tell
     tell(events.POOL_STARTED, 0.0, workers=2, profile="process")
     for number in (0, 1):
-        facts = {"worker_id": f"life-{number}", "profile": "process", "capacity": 1}
+        facts: dict[str, Any] = {"worker_id": f"life-{number}", "profile": "process", "capacity": 1}
         tell(events.WORKER_STARTED, 0.05 + number / 100, {"startup_time_ms": 31}, **facts)
     for number, outcome in enumerate(("ok", "error", "cancelled", "timeout"), 1):
         told.request(number, f"life-{number % 2}", number / 10, 0.05, outcome=outcome)
-    raised = {"python_type": "ValueError", "error": "ShapeMismatch", "request_id": 2}
+    raised: dict[str, Any] = {"python_type": "ValueError", "error": "ShapeMismatch", "request_id": 2}
     tell(events.PYTHON_EXCEPTION_MAPPED, 0.25, **raised)
-    there = {"worker_id": "life-1"}
+    there: dict[str, Any] = {"worker_id": "life-1"}
     tell(events.ZERO_COPY_EXPORT, 0.3, {"bytes": 8 << 20}, **there, direction="to_kernel")
     tell(events.ZERO_COPY_FALLBACK, 0.31, {"bytes": 4096}, **there, reason="dtype")
     tell(events.WORKER_STATS, 0.4, {"memory_mb": 33.964, "cpu_percent": 2.0}, **there)
@@ -97,11 +97,11 @@ def life() -> Recording:
         worker_id="life-0",
     )
     told.send(0.5)
-    sent = {"request_id": 9, "worker_id": "life-1", "command": HOSTILE}
+    sent: dict[str, Any] = {"request_id": 9, "worker_id": "life-1", "command": HOSTILE}
     tell(events.REQUEST_DISPATCHED, 0.6, {"queue_us": 100}, **sent)
     tell(events.REQUEST_QUEUED, 0.6, {"queue_size": 0}, request_id=10, command="fit")
     tell(events.POOL_SATURATED, 0.6, {"queue_size": 1}, outcome="queued")
-    crash = {**there, "classification": "segfault"}
+    crash: dict[str, Any] = {**there, "classification": "segfault"}
     tell(events.REQUEST_DISPATCHED, 0.61, {"queue_us": 0}, request_id=11, worker_id="life-0", command="train")
     tell(events.WORKER_CRASH, 0.7, **crash)
     tell(events.WORKER_TAINTED, 0.7, {"duration_ms": 500}, **crash)
@@ -109,7 +109,7 @@ def life() -> Recording:
     # As long as the others took: percentiles between different ones may differ in the last digit elsewhere.
     measured = {"queue_us": 10_000, "duration_us": 50_000}
     tell(events.REQUEST_EXECUTED, 0.7, measured, **sent, outcome="crashed")
-    span = {"telemetry_span_context": "1"}
+    span: dict[str, Any] = {"telemetry_span_context": "1"}
     tell(events.CELL_EXCEPTION, 0.8, {"duration": SECOND // 4}, cell=3, name=None, kind="error", **span)
     tell(("app", "epoch", "stop"), 0.8, {"duration": SECOND // 10}, **span, worker_id="life-0")
     tell(events.WORKER_HEALTH_CHECK_FAILED, 0.81, worker_id=HOSTILE, reason="timeout")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from snakepit_nb import events
 from snakepit_nb.dashboard.packing import tables
 from snakepit_nb.dashboard.protocol import Kind, Outcome
@@ -93,7 +95,9 @@ class Story:
 
     def rows(self, at: float = 1000.0) -> list[Seen]:
         """The rows that are new."""
-        return seen(self.tick(at).tables[0], self.tracks.names.texts)
+        bars, marks, *_ = self.tick(at).tables
+        rows = np.concatenate((bars, marks))
+        return seen(rows[np.argsort(rows["id"], kind="stable")], self.tracks.names.texts)
 
     def told(self, at: float = 1000.0) -> dict[str, Any]:
         """Lanes, what runs, and the summary."""

@@ -410,7 +410,7 @@ def test_of_too_many_events_requests_are_left_out_and_counted_and_markers_are_no
 
 def test_a_view_that_comes_back_after_too_long_gets_a_keyframe(browser: Browser) -> None:
     feed = Feed("p", browser)
-    feed._history = History(rows=50)
+    feed._history = History(marks=50)
     feed.heard("a")
     feed._turn()
     feed.visible("a", on=False)
@@ -427,7 +427,7 @@ def test_a_view_that_comes_back_after_too_long_gets_a_keyframe(browser: Browser)
 
 def test_ever_new_names_are_told_from_the_beginning_when_the_dictionary_is_full(browser: Browser) -> None:
     feed = Feed("p", browser)
-    feed._history = History(rows=100)
+    feed._history = History(marks=100)
     feed.heard("a")
     for turn in range(14):
         for number in range(5000):

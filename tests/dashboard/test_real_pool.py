@@ -101,7 +101,7 @@ def test_a_life_with_everything(feed: Feed, browser: Browser) -> None:
     assert {lane["label"]: lane["state"] for lane in browser.last["lanes"]} == dict.fromkeys(
         ("timeline", "timeline-0", "timeline-1"), "gone"
     )
-    assert seen_in(feed.frame()) == browser.rows
+    assert seen_in(feed.frame()) == sorted(browser.rows, key=lambda row: row.id)
     for row in browser.rows:
         event = feed.event(row.id)
         assert event is not None

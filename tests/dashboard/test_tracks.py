@@ -152,9 +152,9 @@ def test_with_more_requests_than_the_budget_they_become_density_and_every_marker
         story.ended(request, 1.0 + request * 1e-4 + 5e-5, outcome="error" if request % 10 == 0 else "ok")
         if request % 100 == 0:
             story.tell(events.WORKER_HEALTH_CHECK_FAILED, 1.0, worker_id="p-0", reason="timeout")
-    rows, density, *_ = story.tick(2.0).tables
-    assert {Kind(kind) for kind in rows["kind"]} == {Kind.HEALTH_CHECK_FAILED}
-    assert len(rows) == (BUDGET + 500) / 100
+    bars, marks, density, *_ = story.tick(2.0).tables
+    assert len(bars) == 0
+    assert len(marks) == (BUDGET + 500) / 100
     assert density[["t", "width", "count", "failed", "lane"]].tolist() == [(1.0, 1.0, BUDGET + 500, 250, 1)]
     assert density["busy"][0] == pytest.approx((BUDGET + 500) * 5e-5, rel=1e-3)
 
@@ -167,7 +167,7 @@ def test_a_request_that_ran_long_keeps_its_bar_among_however_many(story: Story) 
         for request in range(1, BUDGET if round_ < 2 else 10):
             story.ended(request, at + 0.5, ran=1e-4)
         story.ended(BUDGET, at + 0.5, ran=1e-4)
-        rows, density, *_ = story.tick(at + 0.9).tables
+        rows, _, density, *_ = story.tick(at + 0.9).tables
         assert (len(rows), density["count"].tolist()) == (1, [BUDGET if round_ < 2 else 10])
         assert rows["lane"][0] != density["lane"][0]
 
@@ -178,7 +178,7 @@ def test_when_requests_are_few_again_they_have_bars_again(story: Story) -> None:
     story.tick(1.1)
     story.tick(1.2)
     story.ended(0, 1.3)
-    rows, density, *_ = story.tick(1.4).tables
+    rows, _, density, *_ = story.tick(1.4).tables
     assert (len(rows), len(density)) == (1, 0)
 
 
@@ -190,7 +190,7 @@ def test_density_is_as_busy_as_what_runs_on(story: Story) -> None:
     story.tick(1.0)
     for request in range(1, BUDGET + 2):
         story.ended(request, 1.9, "p-1", ran=1e-4)
-    density = story.tick(2.0).tables[1]
+    density = story.tick(2.0).tables[2]
     assert density["busy"][density["lane"] == 1].tolist() == [0.25]  # one of two, half of the time
 
 
@@ -258,7 +258,7 @@ def test_figures_of_workers_go_to_their_lanes(story: Story) -> None:
     story.tell(events.WORKER_STATS, 1.0, {"memory_mb": 12.5, "cpu_percent": 99}, worker_id="p-0")
     gpu = {"memory_mb": 1, "cpu_percent": 2, "gpu_memory_mb": 3}
     story.tell(events.WORKER_STATS, 2.0, gpu, worker_id="p-1")
-    first, second = story.tick(3.0).tables[3].tolist()
+    first, second = story.tick(3.0).tables[4].tolist()
     assert first[:4] == (1.0, 1.0, 12.5, 99.0)
     assert math.isnan(first[4])
     assert second == (2.0, 2.0, 1.0, 2.0, 3.0)
@@ -409,6 +409,16 @@ def test_saturation_is_a_span_until_nothing_waits(story: Story) -> None:
     rows = story.rows(3.0)
     assert rows[0][:5] == (Kind.SATURATED, 1.0, 2.0, 0.0, POOL_LANE)
     assert story.summary()["saturated_since"] is None
+
+
+def test_saturations_that_came_and_went_between_two_ticks_are_spans_of_their_own(story: Story) -> None:
+    facts = {"outcome": "queued", "available_workers": 0, "busy_workers": 1}
+    for request, at in ((1, 1.0), (2, 5.0)):
+        story.queued(request, at)
+        story.tell(events.POOL_SATURATED, at, {"queue_size": 1}, **facts)
+        story.sent(request, at + 2.0)
+    spans = [row[:3] for row in story.rows(9.0) if row[0] == Kind.SATURATED]
+    assert spans == [(Kind.SATURATED, 1.0, 2.0), (Kind.SATURATED, 5.0, 2.0)]
 
 
 def test_a_rejected_request_is_a_marker(story: Story) -> None:

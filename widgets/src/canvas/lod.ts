@@ -76,6 +76,8 @@ export class Columns {
   share = new Float32Array(0);
   /** How many ended in it (or are seen last in it). */
   count = new Uint32Array(0);
+  /** Which outcomes there are at all, by lane: what there is none of need not be looked through. */
+  used = new Uint8Array(0);
   private step = new Float32Array(0);
   private perSecond = 1;
 
@@ -88,6 +90,7 @@ export class Columns {
     this.share = zeroed(this.share, size, (n) => new Float32Array(n));
     this.count = zeroed(this.count, size, (n) => new Uint32Array(n));
     this.step = zeroed(this.step, size, (n) => new Float32Array(n));
+    this.used = zeroed(this.used, boxes * CLASSES, (n) => new Uint8Array(n));
   }
 
   place(box: number, kind: number): number {
@@ -110,11 +113,14 @@ export class Columns {
       this.step[at + c1]! -= weight;
     }
     this.count[at + c1]! += count;
+    this.used[box * CLASSES + kind] = 1;
   }
 
   finish(): void {
     const n = this.length;
-    for (let at = 0; at < this.boxes * CLASSES * n; at += n) {
+    for (let k = 0; k < this.boxes * CLASSES; k++) {
+      if (this.used[k] === 0) continue;
+      const at = k * n;
       let running = 0;
       for (let c = at; c < at + n; c++) {
         running += this.step[c]!;

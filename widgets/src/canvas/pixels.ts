@@ -10,6 +10,8 @@ const STACK = [Outcome.OK, Outcome.NONE, Outcome.CANCELLED, Outcome.TIMEOUT, Out
 /** So many pixels at least where anything ended so, however short it was. */
 const LEAST = [1, 1, 2, 2, 3, 3] as const;
 
+const ALL = new Uint8Array(CLASSES).fill(1);
+
 export class Pixels {
   width = 0;
   height = 0;
@@ -34,8 +36,9 @@ export class Pixels {
     const { words, width, tops } = this;
     const { share, count } = columns;
     const begin = columns.place(box, 0);
+    const used = columns.used.subarray(box * CLASSES, (box + 1) * CLASSES);
     for (let c = 0; c < width; c++) {
-      if (heights(share, count, begin + c, width, levels, tracks, tops) === 0) continue;
+      if (heights(share, count, begin + c, width, levels, tracks, tops, used) === 0) continue;
       let level = 0;
       for (let k = 0; k < CLASSES; k++) {
         const colour = palette[STACK[k]!]!;
@@ -55,9 +58,12 @@ export function heights(
   levels: number,
   tracks: number,
   tops: Int32Array,
+  used: Uint8Array = ALL,
 ): number {
   let total = 0;
   for (let k = 0; k < CLASSES; k++) {
+    tops[k] = total;
+    if (used[STACK[k]!] === 0) continue;
     const place = at + STACK[k]! * stride;
     const exact = (share[place]! * levels) / tracks;
     let height = Math.round(exact);
