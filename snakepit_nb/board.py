@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tempfile
 import threading
@@ -32,8 +33,15 @@ _shared: Final[weakref.WeakKeyDictionary[Pool, Dashboard]] = weakref.WeakKeyDict
 class _OneForAPool(type(Timeline)):  # type: ignore[misc]  # it comes without types
     """Gives the dashboard that a pool has already, instead of making a second one."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What help shows: what `__init__` takes, whichever of the two is given."""
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]  # of this class, and of no instance
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
     def __call__(cls, pool: Pool | str | None = None, **options: Any) -> Any:  # noqa: ANN401 - an instance of the class that is called
         found = _pool_of(pool)
+        inspect.signature(cls).bind(found, **options)
         with _lock:
             shared = None if options.get("mini") else _shared.get(found)
             if shared is not None and not shared.closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import threading
 import weakref
@@ -114,6 +115,9 @@ def test_a_pool_has_one_dashboard_and_asking_again_changes_what_is_asked_for(
     assert Dashboard(pool, window=7.0) is board
     assert (board.window, board.follow) == (7.0, True)
     assert Dashboard("board") is board
+    with pytest.raises(TypeError, match="colour"):
+        Dashboard(pool, colour="red")  # type: ignore[call-arg]
+    assert {"pool", "mini", "height", "follow", "window"} <= set(inspect.signature(Dashboard).parameters)
     small = Dashboard(pool, mini=True)
     assert small is not board
     assert (small.mini, board.mini) == (True, False)
