@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tempfile
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,13 +33,21 @@ _shared: Final[weakref.WeakKeyDictionary[Pool, Dashboard]] = weakref.WeakKeyDict
 class _OneForAPool(type(Timeline)):  # type: ignore[misc]  # it comes without types
     """Gives the dashboard that a pool has already, instead of making a second one."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What help shows: what `__init__` takes, whichever of the two is given."""
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]  # of this class, and of no instance
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
     def __call__(cls, pool: Pool | str | None = None, **options: Any) -> Any:  # noqa: ANN401 - an instance of the class that is called
         found = _pool_of(pool)
+        inspect.signature(cls).bind(found, **options)
         with _lock:
             shared = None if options.get("mini") else _shared.get(found)
             if shared is not None and not shared.closed:
                 for name, value in options.items():
-                    setattr(shared, name, value)
+                    if name != "history":  # what it has, it has
+                        setattr(shared, name, value)
                 return shared
             if found.closed:
                 raise PoolClosed(pool=found.name)
@@ -57,6 +67,7 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
     Args:
         pool: A `Pool`, the name of one, or None for the default pool.
         mini: Make a small one, of the lanes alone, as a model of its own.
+        history: Whether a small one begins with what was before; without, it begins now.
         height: Pixels of the lanes; 0 for what they need.
         follow: Whether the right edge stays at now.
         window: Seconds that are shown while it follows.
@@ -74,11 +85,12 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
         (True, <Dashboard of pool 'doc_board'>)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name but the first
         self,
         pool: Pool | str | None = None,
         *,
         mini: bool = False,
+        history: bool = True,
         height: int = 0,
         follow: bool = True,
         window: float = 30.0,
@@ -86,9 +98,10 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
         found = _pool_of(pool)
         self._pool = weakref.ref(found)
         self._name = found.name
+        since_ns = found.made_ns if history else time.monotonic_ns()
         super().__init__(
             found.name,
-            lambda send: Feed(found.name, send, since_ns=found.made_ns),
+            lambda send: Feed(found.name, send, since_ns=since_ns),
             is_over=self._is_pool_over,
             act=self._act_on_pool,
             error_of=self._error_in_pool,

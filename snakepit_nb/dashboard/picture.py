@@ -9,15 +9,17 @@ of a kind that stand close become one with a count. No marker of a lane that is 
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from snakepit_nb.dashboard import charts
 from snakepit_nb.dashboard.bars import Many, Placed, Rect, bars_of, slots_of, thin
+from snakepit_nb.dashboard.ink import at, cut, few, looks, patterns, pixel, style_of
 from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
 from snakepit_nb.dashboard.scales import Scale, scale, when
-from snakepit_nb.dashboard.signs import BLUE, GREEN, INK, MARKS, OUTCOMES, SKY, VERMILLION, YELLOW, Mark
+from snakepit_nb.dashboard.signs import BLUE, MARKS, OUTCOMES
 from snakepit_nb.dashboard.snapshot import Frame, Lane, Snapshot, Table, one_line, read
 from snakepit_nb.dashboard.words import count, duration, headline, totals
 
@@ -45,6 +47,7 @@ _NAMED: Final = 60
 _COUNTED: Final = 10
 _ROOM: Final = 46
 """From more than ten markers with a count in a lane on, they get room for it, in pixels."""
+_FOREVER: Final = 1e18
 _UNBOUNDED: Final = 1 << 30
 _LEGEND: Final = 18
 _KINDS: Final = tuple(MARKS)
@@ -97,32 +100,6 @@ _LADDER: Final = (
     _Detail(16, 60, 12, 2, 50, alike=True),
     _Detail(24, 90, 8, 1, 40, alike=True),
     _Detail(40, 300, 4, 1, 24, alike=True),
-)
-
-
-class _Theme(NamedTuple):
-    """The colours of a ground; `much` is how much of the yellow of saturation lies on it."""
-
-    ground: str
-    edge: str
-    ink: str
-    faint: str
-    line: str
-    stripe: str
-    wait: str
-    ok: str
-    cell: str
-    blue: str
-    much: str
-
-
-_LIGHT: Final = _Theme(
-    *("#fbfcfd", "#d9dee5", "#1d2530", "#5c6773", "#e3e8ee", "#f4f6f9", "#9aa5b1"),
-    *(GREEN, "#b9cfe4", BLUE, ".35"),
-)
-_DARK: Final = _Theme(
-    *("#171b21", "#343c47", "#e8ecf1", "#a3aebb", "#2b323c", "#1b2027", "#7a8794"),
-    *("#0aa87d", "#2c4763", SKY, ".2"),
 )
 
 
@@ -195,7 +172,7 @@ class _Picture:
         drawn = (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" '
             f'font-family="system-ui,-apple-system,Segoe UI,Helvetica,Arial,sans-serif" font-size="11">'
-            f"<title>{title}</title><style>{_style(dark=dark)}</style>{self._patterns()}{ground}"
+            f"<title>{title}</title><style>{style_of(dark=dark)}</style>{patterns()}{ground}"
             f"{''.join(self._heading())}{''.join(body)}</svg>"
         )
         return drawn if len(drawn.encode()) <= self._largest else None
@@ -205,12 +182,12 @@ class _Picture:
         state = one_line(shot.summary.get("state", ""), 20)
         reason = one_line(shot.summary.get("reason", ""), 40)
         told = f"{state} ({reason})" if reason else state
-        name = _cut(shot.pool, (self._width - 380) / 8.4)
+        name = cut(shot.pool, (self._width - 380) / 8.4)
         yield f'<text x="16" y="26" class="h">{html.escape(name)}</text>'
         begun = f"{when(shot.origin + self._scale.times[0])}, {duration(self._scale.seconds)}"
         yield f'<text x="{self._right}" y="26" class="f r">{html.escape(f"{told} · {begun}")}</text>'
         line = " · ".join(headline(shot))
-        yield f'<text x="16" y="45" class="i">{html.escape(_cut(line, (self._width - 36) / _LETTER))}</text>'
+        yield f'<text x="16" y="45" class="i">{html.escape(cut(line, (self._width - 36) / _LETTER))}</text>'
 
     def _lane(self, lane: Lane, number: int) -> None:
         shot, detail = self._shot, self._detail
@@ -219,14 +196,21 @@ class _Picture:
         if lane.kind == "pool":
             requests = rows.where(rows["kind"] == Kind.CELL)
         begins, ends = requests["t"], requests["t"] + requests["dur"]
-        slots, deep = slots_of(begins, ends, detail.rows)
+        running = [each for each in shot.open if each.lane == lane.number and lane.kind != "pool"]
+        since = np.array([each.t for each in running], float)
+        slots, deep = slots_of(
+            np.concatenate((begins, since)),
+            np.concatenate((ends, np.full(len(since), _FOREVER))),
+            detail.rows,
+        )
+        slots, open_slots = slots[: len(begins)], slots[len(begins) :]
         bar = _BAR if deep == 1 else _ROW * deep
         top, height = self._y, bar + _AROUND
         if number % 2:
             self._behind.append(
-                f'<path class="z" d="M1 {_n(top)}h{self._width - 2}v{_n(height)}h-{self._width - 2}z"/>'
+                f'<path class="z" d="M1 {at(top)}h{self._width - 2}v{at(height)}h-{self._width - 2}z"/>'
             )
-        label = _cut(one_line(lane.label), (_LEFT - 22) / _LETTER)
+        label = cut(one_line(lane.label), (_LEFT - 22) / _LETTER)
         self._text(16, top + height / 2 + 4, label, "i")
         y = top + _AROUND / 2
         self._spans(Kind.TAINTED, top + 2, height - 4, "x", lane.number)
@@ -246,13 +230,18 @@ class _Picture:
         if lane.kind != "pool":
             waits = thin(self._scale(begins - requests["extra"]), x0, span, max(detail.step, 2))
             self._rects("w", waits, y + bar + 1, 1.5)
-            running = [each for each in shot.open if each.lane == lane.number][:8]
-            rects = [
-                Rect(float(self._scale(each.t)), place / max(len(running), 1), 0, 1 / max(len(running), 1))
-                for place, each in enumerate(running)
-            ]
             end = float(self._scale(shot.now))
-            self._rects("p", [rect._replace(width=max(end - rect.x, 2)) for rect in rects], y, bar)
+            starts = self._scale(since).tolist()
+            self._rects(
+                "p",
+                [
+                    Rect(x, slot / deep, max(end - x, 2), 1 / deep)
+                    for x, slot in zip(starts, open_slots.tolist(), strict=True)
+                    if slot < deep
+                ],
+                *(y, bar),
+                gap=deep > 1,
+            )
         if len(requests) <= _NAMED and detail.step == 1:
             for place, rect in made.wide:
                 self._name(shot.name(int(requests["name"][place])), rect, y, bar, css)
@@ -269,14 +258,13 @@ class _Picture:
     def _rects(self, css: str, rects: Iterable[Rect], y: float, height: float, *, gap: bool = False) -> None:
         less = 1.0 if gap else 0.0
         fine = self._detail.step <= 2  # noqa: PLR2004 - above, halves of pixels are noise
-        number = _n if fine else _whole
+        number = at if fine else pixel
         for rect in rects:
             wide = number(max(rect.width, 0.8))
             if wide == "0":
                 wide = "1"
-            tall = _n(max(rect.height * height - less, 1))
-            at = f"M{number(rect.x)} {_n(y + rect.y * height)}"
-            path = f"{at}h{wide}v{tall}h-{wide}z"
+            tall = at(max(rect.height * height - less, 1))
+            path = f"M{number(rect.x)} {at(y + rect.y * height)}h{wide}v{tall}h-{wide}z"
             self._left -= len(path)
             self._paths.setdefault(css, []).append(path)
 
@@ -287,7 +275,7 @@ class _Picture:
         if letters < min(len(name), 6) or tall < _BAR:  # fewer letters tell nothing
             return
         self._text(
-            rect.x + 4, y + rect.y * bar + tall / 2 + 3.3, _cut(name, letters), "nl" if css == "l" else "n"
+            rect.x + 4, y + rect.y * bar + tall / 2 + 3.3, cut(name, letters), "nl" if css == "l" else "n"
         )
 
     def _spans(self, kind: Kind, y: float, height: float, css: str, lane: int | None = None) -> None:
@@ -304,7 +292,7 @@ class _Picture:
         if css == "s":
             # Behind the bars of all lanes.
             drawn = "".join(
-                f"M{_n(each.x)} {_n(y)}h{_n(each.width)}v{_n(height)}h-{_n(each.width)}z" for each in merged
+                f"M{at(each.x)} {at(y)}h{at(each.width)}v{at(height)}h-{at(each.width)}z" for each in merged
             )
             self._paths.setdefault("s", [])
             self._behind.append(f'<path class="s" d="{drawn}"/>')
@@ -344,31 +332,32 @@ class _Picture:
             placed = self._marks.get(kind)
             if not placed:
                 continue
-            shapes = "".join(f"M{_n(x)} {_n(y)}{mark.shape}" for x, y, _ in placed)
-            yield f'<path {_looks(mark)} d="{shapes}"/>'
+            shapes = "".join(f"M{at(x)} {at(y)}{mark.shape}" for x, y, _ in placed)
+            yield f'<path {looks(mark)} d="{shapes}"/>'
             for x, y, number in placed:
                 if number > 1:
-                    yield f'<text x="{_n(x + 5)}" y="{_n(y + 3.5)}" class="k1">{_few(number)}</text>'
+                    yield f'<text x="{at(x + 5)}" y="{at(y + 3.5)}" class="k1">{few(number)}</text>'
 
     def _axis(self) -> None:
         y = self._y
-        lines = [f"M{_LEFT} {_n(y)}H{self._right}"]
+        lines = [f"M{_LEFT} {at(y)}H{self._right}"]
         for tick in self._scale.ticks(self._shot.origin):
-            lines.append(f"M{_n(tick.x)} {_TOP}V{_n(y + 4)}")
-            self._text(tick.x, y + 16, tick.text, "f m1")
+            lines.append(f"M{at(tick.x)} {_TOP}V{at(y + 4)}")
+            if tick.x < self._right - len(tick.text) * _LETTER / 2 + _RIGHT - 4:
+                self._text(tick.x, y + 16, tick.text, "f m1")
         self._behind.append(f'<path class="a" d="{"".join(lines)}"/>')
-        for cut in self._scale.cuts:
+        for gap in self._scale.cuts:
             # Two strokes and a gap between them: time is missing here.
             self._behind.append(
-                f'<path class="y" d="M{_n(cut.x - 6)} {_TOP}h12V{_n(y)}h-12z"/>'
-                f'<path class="v" d="M{_n(cut.x - 6)} {_TOP}V{_n(y)}M{_n(cut.x + 6)} {_TOP}V{_n(y)}"/>'
+                f'<path class="y" d="M{at(gap.x - 6)} {_TOP}h12V{at(y)}h-12z"/>'
+                f'<path class="v" d="M{at(gap.x - 6)} {_TOP}V{at(y)}M{at(gap.x + 6)} {_TOP}V{at(y)}"/>'
             )
             middle = (_TOP + y) / 2
-            told = f"idle {duration(cut.seconds)}"
-            turned = f'transform="rotate(-90 {_n(cut.x + 3)} {_n(middle)})"'
+            told = f"idle {duration(gap.seconds)}"
+            turned = f'transform="rotate(-90 {at(gap.x + 3)} {at(middle)})"'
             if len(told) * 5.2 < y - _TOP:
                 self._texts.append(
-                    f'<text x="{_n(cut.x + 3)}" y="{_n(middle)}" class="f m1 q" {turned}>{told}</text>'
+                    f'<text x="{at(gap.x + 3)}" y="{at(middle)}" class="f m1 q" {turned}>{told}</text>'
                 )
         self._y = y + 26
 
@@ -383,7 +372,7 @@ class _Picture:
             blue = " b" if line.colour == BLUE else ""
             drawn.append(f'<path {fill} stroke="{line.colour}" class="d{blue}"{dash} d="{way}"/>')
         bottom = y + charts.HEIGHT - 14
-        self._behind.append(f'<path class="a" d="M{_LEFT} {_n(bottom)}H{self._right}"/>')
+        self._behind.append(f'<path class="a" d="M{_LEFT} {at(bottom)}H{self._right}"/>')
         self._texts += drawn
         self._text(16, y + 14, chart.title, "i")
         self._text(16, y + 29, f"up to {chart.told(top)}", "f")
@@ -397,7 +386,7 @@ class _Picture:
             room = 22 + len(text) * _LETTER + 14
             if x + room > self._right and x > 16:  # noqa: PLR2004 - the first of a line
                 x, self._y = 16.0, self._y + _LEGEND
-            self._texts.append(sign.replace("@x", _n(x)).replace("@y", _n(self._y + 8)))
+            self._texts.append(sign.replace("@x", at(x)).replace("@y", at(self._y + 8)))
             self._text(x + 18, self._y + 12, text, "f")
             x += room
         self._y += _LEGEND
@@ -414,30 +403,11 @@ class _Picture:
         counted = np.bincount(self._shot.rows["kind"], minlength=256)
         for kind, mark in MARKS.items():
             if kind in self._marks:
-                shape = f'<path {_looks(mark)} d="M@x @ym6 0{mark.shape}"/>'
+                shape = f'<path {looks(mark)} d="M@x @ym6 0{mark.shape}"/>'
                 yield shape, f"{mark.word} {int(counted[kind]):,}"
 
     def _text(self, x: float, y: float, text: str, css: str) -> None:
-        self._texts.append(f'<text x="{_n(x)}" y="{_n(y)}" class="{css}">{html.escape(text)}</text>')
-
-    def _patterns(self) -> str:
-        """Hatches: a second sign of what failed, and of a slot that takes no work."""
-        made = []
-        for css, colour, way in (
-            ("e", OUTCOMES[Outcome.ERROR][1], "M0 5L5 0"),
-            ("t", OUTCOMES[Outcome.TIMEOUT][1], "M2.5 0V5"),
-            ("k", OUTCOMES[Outcome.CRASHED][1], "M0 5L5 0M0 0L5 5"),
-        ):
-            made.append(
-                f'<pattern id="{css}" width="5" height="5" patternUnits="userSpaceOnUse">'
-                f'<path fill="{colour}" d="M0 0h5v5h-5z"/><path stroke="#0007" d="{way}"/></pattern>'
-            )
-        made.append(
-            '<pattern id="x" width="7" height="7" patternUnits="userSpaceOnUse">'
-            f'<path fill="{VERMILLION}" fill-opacity=".2" d="M0 0h7v7h-7z"/>'
-            f'<path stroke="{VERMILLION}" stroke-width="1.4" d="M-1 8L8 -1"/></pattern>'
-        )
-        return f"<defs>{''.join(made)}</defs>"
+        self._texts.append(f'<text x="{at(x)}" y="{at(y)}" class="{css}">{html.escape(text)}</text>')
 
 
 def describe(shot: Snapshot) -> str:
@@ -465,7 +435,16 @@ def _scale_of(shot: Snapshot, left: float, right: float) -> Scale:
 
 def _chosen(lanes: tuple[Lane, ...], most: int) -> tuple[Lane, ...]:
     pool = [lane for lane in lanes if lane.number == POOL_LANE]
-    return (*pool, *(lane for lane in lanes if lane.number != POOL_LANE))[: most + 1]
+    others = sorted((lane for lane in lanes if lane.number != POOL_LANE), key=_by_name)
+    return (*pool, *others)[: most + 1]
+
+
+def _by_name(lane: Lane) -> tuple[object, ...]:
+    """Where people look for it: numbers within a name count as numbers."""
+    parts = re.split(r"(\d+)", lane.label)
+    return lane.kind != "worker", [
+        (part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts
+    ]
 
 
 def _close(places: Column, apart: float) -> Iterator[tuple[float, int, int]]:
@@ -476,58 +455,3 @@ def _close(places: Column, apart: float) -> Iterator[tuple[float, int, int]]:
         end = max(end, start + 1)
         yield float(places[start:end].mean()), start, end
         start = end
-
-
-def _style(*, dark: bool | None) -> str:
-    """The style sheet; where it is not said which, the reader's system chooses."""
-    fixed = (
-        ".h{font-size:16px;font-weight:600}.r{text-anchor:end}.m1{text-anchor:middle}.q{font-size:9.5px}"
-        ".n,.nl{font-size:9.5px}.n{fill:#10141a}.k1{font-size:9px;font-weight:600;stroke-width:2.5px;"
-        "paint-order:stroke;stroke-linejoin:round}.e{fill:url(#e)}.t{fill:url(#t)}.k{fill:url(#k)}"
-        ".e,.t,.k{stroke-width:1}.c{fill:none;stroke-width:1.2;stroke-dasharray:2.5 1.5}"
-        f".u{{fill:{BLUE}}}.x{{fill:url(#x)}}.s{{fill:{YELLOW}}}"
-        ".lf{fill:url(#e);fill-opacity:.45;stroke:#d55e00}.p{fill-opacity:.4;stroke-dasharray:3 2}"
-        ".l{fill-opacity:.6}.m{stroke-width:.8}.mh{stroke-width:1.8}"
-        ".a{fill:none}.d{stroke-width:1.4;stroke-linejoin:round}"
-    )
-    if dark is not None:
-        return fixed + _themed(_DARK if dark else _LIGHT)
-    return f"{fixed}{_themed(_LIGHT)}@media(prefers-color-scheme:dark){{{_themed(_DARK)}}}"
-
-
-def _themed(theme: _Theme) -> str:
-    ground, edge, ink, faint, line, stripe, wait, ok, cell, blue, much = theme
-    return (
-        f".g{{fill:{ground};stroke:{edge}}}.h,.i,.nl{{fill:{ink}}}.f{{fill:{faint}}}"
-        f".k1{{fill:{ink};stroke:{ground}}}.a{{stroke:{line}}}.z{{fill:{stripe}}}.w{{fill:{wait}}}"
-        f".o{{fill:{ok}}}.p{{fill:{ok};stroke:{ok}}}.e,.t,.k{{stroke:{ink}}}.c{{stroke:{faint}}}"
-        f".l{{fill:{cell};stroke:{faint}}}.m{{stroke:{ground}}}.mi{{fill:{ink}}}.mh{{fill:{ground}}}"
-        f".b{{stroke:{blue}}}.mb{{fill:{blue}}}.s{{fill-opacity:{much}}}.y{{fill:{ground}}}"
-        f".v{{stroke:{faint};stroke-dasharray:2 2}}"
-    )
-
-
-def _looks(mark: Mark) -> str:
-    themed = {INK: "i", BLUE: "b"}.get(mark.colour, "")
-    if mark.hollow:
-        return f'class="mh {themed}" stroke="{mark.colour}"'
-    return f'class="m m{themed}"' if themed else f'class="m" fill="{mark.colour}"'
-
-
-def _cut(text: str, letters: float) -> str:
-    most = max(int(letters), 1)
-    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _few(number: int) -> str:
-    return f"{number}" if number < 10_000 else f"{number / 1000:.0f}k"  # noqa: PLR2004 - five digits are wide
-
-
-def _n(value: float) -> str:
-    """A coordinate in as few letters as it takes."""
-    text = f"{value:.1f}"
-    return text.removesuffix(".0")
-
-
-def _whole(value: float) -> str:
-    return f"{value:.0f}"

@@ -63,6 +63,7 @@ class Requests:
         taken: How many events were taken in.
         skipped: How many events were not as they should be.
         dropped: How many that ran were lost from sight for want of room.
+        drained_ns: When the last one that waited was sent to a worker.
     """
 
     def __init__(self, origin_ns: int, lanes: Lanes, names: Names, latencies: list[float]) -> None:
@@ -81,7 +82,7 @@ class Requests:
         self.ended = [0] * len(Outcome)
         self.held: dict[int, list[tuple[int, Record]]] = {}
         self.adopt: Callable[[int], object] = self.held.pop
-        self.taken = self.skipped = self.dropped = 0
+        self.taken = self.skipped = self.dropped = self.drained_ns = 0
 
     # Events
 
@@ -166,6 +167,8 @@ class Requests:
                         raise ValueError  # noqa: TRY301 - it is skipped like all that raises
                     opened[request] = (worker, now, queue_us, names[command], number)
                     waiting.pop(request, None)
+                    if not waiting:
+                        self.drained_ns = now
                     taken += 1
                 elif name is _QUEUED:
                     if facts["pool"] != pool:

@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -39,6 +40,9 @@ _STATIC: Final = Path(__file__).parent / "static"
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 _MOST_VIEWS: Final = 64
 _MOST_ERRANDS: Final = 4
+_REPORTS: Final = 20.0  # seconds between two reports, and how often the time that one takes has to pass
+_REPORT_SHARE: Final = 200.0
+_PATIENCE: Final = 1.0
 _LONGEST_WINDOW: Final = 7 * 86_400.0
 _SPAN: Final = 2
 _TALLEST: Final = 4_000
@@ -136,6 +140,8 @@ class Timeline(anywidget.AnyWidget):
         self._displays: list[str] = []
         self._shown = 0
         self._over = self._gone = False
+        self._reports_at = 0.0
+        self._frozen = threading.Event()
         self._errands = threading.BoundedSemaphore(_MOST_ERRANDS)
         # A model of its own, which ipywidgets would never close. In a box it would have no width by itself.
         self._own_layout = None if "layout" in traits else ipywidgets.Layout(width="100%")
@@ -238,17 +244,23 @@ class Timeline(anywidget.AnyWidget):
             why: What is said to those views of it that stay.
         """
         with self._guard:
-            if self._over:
-                return
-            self._over = True
+            was_over, self._over = self._over, True
+        if was_over:
+            # By another thread, at this very moment perhaps: a cell that waits for it must not end before.
+            self._frozen.wait(_PATIENCE)
+            return
         self.freeze()
+        self._frozen.set()
+        # A view that no display of ours made survived a reload of its page, which now replaces it by itself; or
+        # it is inside of another widget, where nothing does, and goes on showing what it has.
+        stays = len(self._views) > self._shown
+        if stays:
+            self._report()
         self.ended = why
-        # A view that no display of ours made is inside of another widget, or survived a reload of its page:
-        # nothing replaces it, and it goes on showing what it has.
-        if len(self._views) <= self._shown:
-            self.close()
-        else:
+        if stays:
             self._feed.close()
+        else:
+            self.close()
 
     def finish(self, text: str) -> None:
         """Replace it by its report, with this as the plain text, and let go of everything."""
@@ -259,8 +271,11 @@ class Timeline(anywidget.AnyWidget):
         """Replace it by its report and let go of everything that it holds. Idempotent."""
         feed: Source | None = self.__dict__.get("_feed")
         if feed is not None and not self._gone:
-            self._over = self._gone = True
+            if self._over:
+                self._frozen.wait(_PATIENCE)
             self.freeze()
+            self._over = self._gone = True
+            self._frozen.set()
             feed.on_stopped = None
             feed.close()
             if self._publisher is not None:
@@ -276,6 +291,17 @@ class Timeline(anywidget.AnyWidget):
 
     def _pass_on(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         self.send(content, buffers)
+        if content["type"] == "batch" and time.monotonic() >= self._reports_at:
+            self._report()
+
+    def _report(self) -> None:
+        """Tell the page what it is to put in its place where the kernel cannot: see widgets/src/notebook.ts."""
+        began = time.thread_time()
+        still = self.still()
+        told = {"text": still["text/plain"], "html": still.get("text/html", "")}
+        self._answer({"type": "report", "model": self.model_id, **told})
+        # Of a long life it takes long to make.
+        self._reports_at = time.monotonic() + max(_REPORTS, (time.thread_time() - began) * _REPORT_SHARE)
 
     def _answer(self, content: dict[str, object], buffers: list[bytes] | None = None) -> None:
         try:

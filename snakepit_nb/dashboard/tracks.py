@@ -118,8 +118,15 @@ class Tracks:
     def _take(self, number: int, record: Record) -> None:
         name, measured, facts = telemetry.heard(record)
         moment_of(facts)
+        self._relieve()
         self.marks.add(Noted(number, name, measured, facts))
         self._kept_marks.append((number, record))
+
+    def _relieve(self) -> None:
+        """End a saturation that ended: in one tick there may be many, in what the bus remembers above all."""
+        saturated, drained_ns = self.marks.saturated, self.requests.drained_ns
+        if saturated is not None and drained_ns > saturated[0]:
+            self.marks.relieved(drained_ns)
 
     def _is_ours(self, number: int, record: Record) -> bool:
         """Whether an event that names no pool belongs to a request of this one; that may be known later."""
@@ -159,6 +166,7 @@ class Tracks:
             self._requests_taken, self._requested_ns = self.requests.taken, now_ns
         elif self.requests.waiting and now_ns - self._requested_ns > _QUIET_NS:
             self.requests.quiet(self.lanes.idle())
+        self._relieve()
         if self.marks.saturated is not None and not self.requests.waiting:
             self.marks.relieved(now_ns)
         bars, dense = self.requests.take(now_ns)

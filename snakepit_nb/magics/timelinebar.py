@@ -37,7 +37,7 @@ class TimelineBar(Bar):
             # What widgets take to load is paid by who wants one.
             from snakepit_nb.board import Dashboard  # noqa: PLC0415
 
-            self._timeline = Dashboard(self._pool, mini=True)
+            self._timeline = Dashboard(self._pool, mini=True, history=False)
             self._timeline.show(self._show)
 
     def close(self, done: int, failed: int, over: str) -> None:

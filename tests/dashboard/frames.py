@@ -67,7 +67,7 @@ class Frames:
         """A request that ended."""
         self.row(Kind.REQUEST, t, lane=lane, dur=dur, extra=wait, name=name, life=life, outcome=outcome)
 
-    def bytes(self, kind: Kind) -> int:
+    def size(self, kind: Kind) -> int:
         """How many bytes the rows of a kind tell of."""
         return sum(int(row[2]) for row in self.rows if row[7] == kind and math.isfinite(row[2]))
 
@@ -93,8 +93,8 @@ class Frames:
             "workers": {"busy": 0, "idle": 0, "tainted": 0, "starting": 0, "target": self.workers},
             "queued": 0,
             "requests": counts,
-            "bytes_shared": self.bytes(Kind.EXPORT),
-            "bytes_copied": self.bytes(Kind.FALLBACK),
+            "bytes_shared": self.size(Kind.EXPORT),
+            "bytes_copied": self.size(Kind.FALLBACK),
             "recycled": sum(1 for row in self.rows if row[7] == Kind.RECYCLED),
             "crashes": sum(1 for row in self.rows if row[7] == Kind.CRASH),
             "exceptions": sum(1 for row in self.rows if row[7] == Kind.EXCEPTION),

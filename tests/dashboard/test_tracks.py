@@ -411,6 +411,16 @@ def test_saturation_is_a_span_until_nothing_waits(story: Story) -> None:
     assert story.summary()["saturated_since"] is None
 
 
+def test_saturations_that_came_and_went_between_two_ticks_are_spans_of_their_own(story: Story) -> None:
+    facts = {"outcome": "queued", "available_workers": 0, "busy_workers": 1}
+    for request, at in ((1, 1.0), (2, 5.0)):
+        story.queued(request, at)
+        story.tell(events.POOL_SATURATED, at, {"queue_size": 1}, **facts)
+        story.sent(request, at + 2.0)
+    spans = [row[:3] for row in story.rows(9.0) if row[0] == Kind.SATURATED]
+    assert spans == [(Kind.SATURATED, 1.0, 2.0), (Kind.SATURATED, 5.0, 2.0)]
+
+
 def test_a_rejected_request_is_a_marker(story: Story) -> None:
     story.tell(events.POOL_SATURATED, 1.0, {"queue_size": 5}, outcome="rejected")
     assert story.rows()[0][:4] == (Kind.REJECTED, 1.0, 0.0, 5.0)

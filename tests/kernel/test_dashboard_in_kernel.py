@@ -65,12 +65,19 @@ class Board:
         return any(each.kind == "comm_close" and each.content["comm_id"] == self.model for each in heard)
 
 
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Notebook]:
+    with Notebook() as made:
+        made.run("%load_ext snakepit_nb\nimport snakepit_nb").ok()
+        yield made
+
+
 @pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with Notebook() as kernel:
-        kernel.run("%load_ext snakepit_nb").ok()
-        kernel.run("%snakepit start -w 2").ok()
-        yield kernel
+def notebook(kernel: Notebook) -> Iterator[Notebook]:
+    """The kernel with a pool of this test's own; the timelines of earlier ones have ended."""
+    kernel.run("%snakepit start -w 2").ok()
+    yield kernel
+    kernel.run("%snakepit stop --all").ok()
 
 
 def kinds(cell: CellOutcome) -> list[str]:
@@ -93,7 +100,6 @@ def test_what_runs_is_told_under_load_in_few_messages_and_lands_in_no_cell(noteb
     board.looks()
     load = "pool = snakepit_nb.get_pool()\nimport time\nuntil = time.monotonic() + 3\nasked = 0\n"
     load += "while time.monotonic() < until:\n    list(pool.map(abs, range(200)))\n    asked += 200\nasked"
-    notebook.run("import snakepit_nb").ok()
     cell = notebook.run(load).ok()
     asked = int(cell.value or 0)
     later = notebook.run("'later'").ok()
@@ -150,7 +156,6 @@ def test_told_that_nobody_looks_it_sends_a_summary_once_a_second_and_nothing_els
 def test_the_report_takes_its_place_before_the_cell_that_ends_it_is_over(
     notebook: Notebook, stop: str
 ) -> None:
-    notebook.run("import snakepit_nb").ok()
     board = Board(notebook, "board = snakepit_nb.Dashboard()\nboard")
     notebook.run("%%snakepit -n greeting\nprint('hello')").ok()
     cell = notebook.run(stop).ok()
@@ -164,15 +169,14 @@ def test_the_report_takes_its_place_before_the_cell_that_ends_it_is_over(
 
 
 @pytest.mark.parametrize("end", ["shut_down", "restart"])
-def test_the_report_takes_its_place_when_the_kernel_ends(notebook: Notebook, end: str) -> None:
-    board = Board(notebook)
-    notebook.run("%%snakepit\n1").ok()
+def test_the_report_takes_its_place_when_the_kernel_ends(own: Notebook, end: str) -> None:
+    board = Board(own)
+    own.run("%%snakepit\n1").ok()
     if end == "restart":
-        notebook.run("import os, signal").ok()
-        notebook.start("get_ipython().kernel.do_shutdown(True)\nraise SystemExit")
+        own.start("get_ipython().kernel.do_shutdown(True)\nraise SystemExit")
     else:
-        notebook.shut_down()
-    notebook.wait_until(board.replaced, what="the report")
+        own.shut_down()
+    own.wait_until(board.replaced, what="the report")
     (data,) = board.replaced()
     assert set(data) == {"text/plain", "text/html"}
     assert "1 request," in data["text/plain"]
@@ -205,13 +209,14 @@ def test_scale_recycle_and_cancel_work_from_a_view(notebook: Notebook) -> None:
 
 
 def test_what_a_page_says_is_never_output_of_a_cell(notebook: Notebook) -> None:
+    before = len(notebook.cells())
     board = Board(notebook)
     said: list[object] = [{"verb": "eval"}, {"verb": "do", "ask": 1}, [], None, "x"]
     for message in [*said, {"verb": "details", "ask": 2}]:
         notebook.say(board.model, message)
     board.wait_for(lambda told: told.get("ask") == 2, "the last answer")
     assert notebook.run("1").ok().messages[0].kind == "execute_result"
-    assert [kinds(each) for each in notebook.cells()][2:] == [["display_data"], ["execute_result"]]
+    assert [kinds(each) for each in notebook.cells()][before:] == [["display_data"], ["execute_result"]]
 
 
 def test_many_runs_show_the_timeline_while_they_go_on_and_its_report_then(notebook: Notebook) -> None:

@@ -366,3 +366,29 @@ def test_what_a_line_says_goes_before_what_stood_before_it() -> None:
     )
     chosen = parse_cell("mine -t 5 --readonly --gpu 0", *before)
     assert chosen == CellOptions(pool="mine", timeout=5.0, quiet=True, arrays="readonly", gpu=0)
+
+
+@pytest.mark.parametrize(
+    ("line", "progress", "pool"),
+    [
+        ("--map x in xs", None, None),
+        ("--map x in xs --progress", True, None),
+        ("--progress --map x in xs", True, None),
+        ("--map x in xs --progress bar", True, None),
+        ("--map x in xs --progress timeline", "timeline", None),
+        ("--all --progress=timeline train", "timeline", "train"),
+        ("--all --progress train", True, "train"),
+        ("--all --no-progress", False, None),
+    ],
+)
+def test_progress_is_a_bar_or_a_timeline_and_a_pool_behind_it_stays_one(
+    line: str, progress: object, pool: str | None
+) -> None:
+    chosen = parse_cell(line)
+    assert (chosen.progress, chosen.pool) == (progress, pool)
+
+
+def test_progress_of_another_kind_is_refused() -> None:
+    for line in ("--all --progress=pie", "--all --progress=", "--all --progress timeline --progress bar"):
+        with pytest.raises(UsageError, match="--progress"):
+            parse_cell(line)

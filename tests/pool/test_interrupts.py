@@ -15,7 +15,7 @@ from snakepit_nb.pool.interrupts import Uninterrupted
 from tests.pool.conftest import HANG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from snakepit_nb import Pool
     from tests.pool.conftest import Gate
@@ -122,17 +122,22 @@ def test_an_interrupt_ends_the_wait_for_a_result_and_the_request_goes_on(pool: P
 def test_an_interrupt_that_came_just_before_the_wait_is_not_slept_through(
     pool: Pool, gate: Gate, kind: str
 ) -> None:
-    # A signal that is handled between Python's last look and the system call wakes nobody: this one never does.
+    # A signal that is handled between Python's last look and the system call wakes nobody; this never does.
     future = pool.submit(gate.task, "done")
     gate.wait_begun()
     slept = Bell()
-    wait = {
+    wait: dict[str, Callable[[], object]] = {
         "result": future.result,
         "bell": slept.wait,
         "another_workers_result": lambda: future._sleep(None),
     }
     presser = threading.Timer(0.05, _thread.interrupt_main)
-    rescue = threading.Timer(HANG, lambda: (slept.ring(), gate.open()))
+
+    def give_up() -> None:
+        slept.ring()
+        gate.open()
+
+    rescue = threading.Timer(HANG, give_up)
     with pytest.raises(KeyboardInterrupt):
         presser.start()
         rescue.start()

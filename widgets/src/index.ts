@@ -1,6 +1,8 @@
 /** What the page calls: `initialize` and `render` of the widget, `standalone` of a page without a kernel. */
 import { LiveStore } from "./data/store";
-import type { Batch, FromKernel, ToKernel } from "./protocol";
+import { replace, watchKernel } from "./notebook";
+import type { Manager } from "./notebook";
+import type { Batch, FromKernel, Report, ToKernel } from "./protocol";
 import { mount } from "./view/app";
 import type { Options } from "./view/app";
 import { unique } from "./view/dom";
@@ -13,6 +15,7 @@ interface Model {
   send(content: unknown): void;
   on(name: string, heard: (...told: never[]) => void): void;
   off(name: string, heard: (...told: never[]) => void): void;
+  widget_manager?: unknown;
 }
 
 const TRAITS = ["mini", "height", "follow", "window", "selection", "ended"] as const;
@@ -40,10 +43,21 @@ export default function widget(): {
   render(given: { model: Model; el: HTMLElement }): () => void;
 } {
   let store: LiveStore | null = null;
+  let report: Report | null = null;
+  let unwatch = (): void => undefined;
 
   function listen(model: Model): LiveStore {
     const made = new LiveStore({ send: (message: ToKernel) => model.send(message) });
-    model.on("msg:custom", (content: FromKernel, buffers: DataView[]) => made.receive(content, buffers ?? []));
+    const manager = model.widget_manager as Manager | undefined;
+    const leave = (): void => {
+      if (report) replace(manager, report);
+    };
+    model.on("msg:custom", (content: FromKernel, buffers: DataView[]) => {
+      if (content.type === "report") report = content;
+      else made.receive(content, buffers ?? []);
+    });
+    model.on("change:ended", leave);
+    unwatch = watchKernel(manager, leave);
     store = made;
     return made;
   }
@@ -51,7 +65,10 @@ export default function widget(): {
   return {
     initialize({ model }) {
       const made = listen(model);
-      return () => made.dispose();
+      return () => {
+        unwatch();
+        made.dispose();
+      };
     },
 
     render({ model, el }) {

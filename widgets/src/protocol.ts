@@ -170,7 +170,17 @@ export interface FileMessage {
   mime: string;
 }
 
-export type FromKernel = Batch | SummaryMessage | Details | Done | FileMessage;
+/** What stays in the notebook, as it would be now: told now and then, and when the pool has stopped. */
+export interface Report {
+  type: "report";
+  /** The model that the outputs to be replaced name. */
+  model: string;
+  text: string;
+  /** Made and escaped by the kernel. */
+  html: string;
+}
+
+export type FromKernel = Batch | SummaryMessage | Details | Done | FileMessage | Report;
 
 export type Action =
   | { action: "scale"; workers: number }

@@ -1,4 +1,4 @@
-/** Where each lane lies: the pool's first, then the workers' in their order; equally high, and scrolled where they are too many. */
+/** Where each lane lies: the pool's first, then the workers' by name; equally high, and scrolled where they are too many. */
 import type { Lane } from "../protocol";
 
 export const AXIS_HEIGHT = 24;
@@ -55,7 +55,10 @@ export function boxAt(layout: Layout, y: number): Box | null {
   return layout.boxes.find((box) => y >= box.y && y < box.y + box.height) ?? null;
 }
 
+// Workers get their lanes as they come to life; people look for them by their number.
+const { compare: byName } = new Intl.Collator("en", { numeric: true });
+
 export function ordered(lanes: readonly Lane[]): Lane[] {
   const rank = (lane: Lane): number => (lane.kind === "pool" ? 0 : lane.kind === "worker" ? 1 : 2);
-  return [...lanes].sort((a, b) => rank(a) - rank(b) || a.lane - b.lane);
+  return [...lanes].sort((a, b) => rank(a) - rank(b) || byName(a.label, b.label) || a.lane - b.lane);
 }

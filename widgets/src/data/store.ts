@@ -105,6 +105,7 @@ export class LiveStore implements Store {
     try {
       if (content.type === "batch") this.take(content, buffers);
       else if (content.type === "summary") this.hearSummary(content);
+      else if (content.type === "report") return;
       else this.answer(content, buffers[0] ?? null);
     } catch (error) {
       console.error("snakepit_nb: a message was not understood", error);

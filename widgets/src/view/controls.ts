@@ -10,6 +10,10 @@ import { attribute, h, unique, write } from "./dom";
 import { many } from "./format";
 import { LINKS } from "./header";
 
+/** How many workers can be asked for: the kernel takes no other number. */
+const FEWEST = 1;
+const MOST = 256;
+
 export class Controls {
   readonly root: HTMLElement;
   /** Why nothing can be done any more; "" while the pool lives. */
@@ -33,7 +37,7 @@ export class Controls {
   constructor(private readonly store: Store) {
     const reason = unique("reason");
     this.#reason = h("p", { class: "reason", id: reason });
-    this.#wanted = h("input", { type: "number", min: 0, max: 4096, step: 1, "aria-label": "Workers wanted", "aria-describedby": reason });
+    this.#wanted = h("input", { type: "number", min: FEWEST, max: MOST, step: 1, "aria-label": "Workers wanted", "aria-describedby": reason });
     this.#wanted.addEventListener("input", () => this.#edit());
     this.#wanted.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !this.#apply.disabled) this.#scale();
@@ -148,13 +152,13 @@ export class Controls {
 
   #edit(): void {
     const value = this.#wanted.valueAsNumber;
-    this.#edited = Number.isInteger(value) && value >= 0 && value !== this.store.summary?.workers.target;
+    this.#edited = Number.isInteger(value) && value >= FEWEST && value <= MOST && value !== this.store.summary?.workers.target;
     this.draw();
   }
 
   #step(by: number): void {
     const now = Number.isInteger(this.#wanted.valueAsNumber) ? this.#wanted.valueAsNumber : 0;
-    this.#wanted.value = String(Math.min(4096, Math.max(0, now + by)));
+    this.#wanted.value = String(Math.min(MOST, Math.max(FEWEST, now + by)));
     this.#edit();
   }
 

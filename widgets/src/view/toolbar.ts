@@ -1,4 +1,5 @@
 /** How one looks: following, pausing, zooming, and what is left out. */
+import { ordered } from "../canvas/layout";
 import { visible } from "../data/visible";
 import { Kind, Outcome } from "../protocol";
 import type { Filter, Store } from "../store";
@@ -121,7 +122,7 @@ export class Toolbar {
     this.#lanes = labels;
     const chosen = this.#lane.value;
     this.#lane.replaceChildren(h("option", { value: "" }, "All workers"));
-    for (const { lane, label } of this.store.lanes) this.#lane.append(h("option", { value: lane }, visible(label, 60)));
+    for (const { lane, label } of ordered(this.store.lanes)) this.#lane.append(h("option", { value: lane }, visible(label, 60)));
     this.#lane.value = chosen;
     if (this.#lane.value === chosen) return;
     // The worker that was looked at is no more.
