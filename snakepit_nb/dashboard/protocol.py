@@ -4,8 +4,8 @@ Kernel to browser, as custom messages of one widget model:
 
 - `batch`: what is new since the last one, numbered. With `key` it is a keyframe: forget all, begin here.
 - `summary`: once a second where no view is visible, and where nothing is new; tells that the kernel lives.
-- `report`: what stays in the notebook, as it would be now, for a page that has to put it there by itself: at once,
-  then now and then, and when the pool has stopped.
+- `report`: what stays in the notebook, as it would be now, for a page that has to put it there by itself: at
+  once, then now and then, and when the pool has stopped.
 - `details`, `done`, `file`: the answers to what a view asked, by its number `ask`.
 
 Browser to kernel, each an object with a `verb`: see `VERBS`.

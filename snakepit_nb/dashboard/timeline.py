@@ -251,8 +251,8 @@ class Timeline(anywidget.AnyWidget):
             return
         self.freeze()
         self._frozen.set()
-        # A view that no display of ours made survived a reload of its page, which now replaces it by itself; or
-        # it is inside of another widget, where nothing does, and goes on showing what it has.
+        # A view that no display of ours made survived a reload of its page, which now replaces it itself; or it
+        # is inside of another widget, where nothing does, and goes on showing what it has.
         stays = len(self._views) > self._shown
         if stays:
             self._report()
@@ -295,7 +295,7 @@ class Timeline(anywidget.AnyWidget):
             self._report()
 
     def _report(self) -> None:
-        """Tell the page what it is to put in its place where the kernel cannot: see widgets/src/notebook.ts."""
+        """Tell the page what to put in its place where the kernel cannot: see widgets/src/notebook.ts."""
         began = time.thread_time()
         still = self.still()
         told = {"text": still["text/plain"], "html": still.get("text/html", "")}
