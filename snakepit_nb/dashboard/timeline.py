@@ -251,8 +251,8 @@ class Timeline(anywidget.AnyWidget):
             return
         self.freeze()
         self._frozen.set()
-        # A view that no display of ours made survived a reload of its page, which replaces it itself; or it is
-        # inside of another widget, where nothing does, and goes on showing what it has.
+        # A view that no display of ours made survived a reload of its page, which replaces it itself; or it
+        # is inside of another widget, where nothing does, and goes on showing what it has.
         stays = len(self._views) > self._shown
         if stays:
             self._report()
