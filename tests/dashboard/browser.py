@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 Content: TypeAlias = dict[str, Any]
 PATIENCE = 30.0
+# A summary may come before the first batch does.
+NOTHING: Content = {
+    "key": False,
+    "seq": 0,
+    "open": [],
+    "lanes": [],
+    "summary": {"saturated_since": None, "queued": None, "state": ""},
+}
 
 
 class Browser:
@@ -27,7 +35,7 @@ class Browser:
 
     def __init__(self) -> None:
         self.messages: list[Content] = []
-        self.last: Content = {}
+        self.last: Content = NOTHING
         self.rows: list[Seen] = []
         self.density: list[Any] = []
         self.samples = 0
