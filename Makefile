@@ -8,7 +8,7 @@ COPIED := $(wildcard tests/arrays/*through_workers.py) tests/arrays/test_lives_o
   tests/arrays/test_in_place.py tests/kernel/test_cell_arrays.py tests/kernel/test_cell_meaning.py \
   tests/pool/test_pool.py tests/wire/test_payload.py
 # What the tests use of Debian's packages.
-DEBIAN := chromium gcc libc6-dev nodejs npm valgrind
+DEBIAN := chromium gcc libc6-dev nodejs npm prometheus valgrind
 # JupyterLab refuses to run as root unless told that this is meant.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 

@@ -26,6 +26,7 @@ _TITLES = {
     "retry": "Retries",
     "circuit_breaker": "Circuit breaker",
     "session": "Sessions",
+    "alert": "Alerts",
     "telemetry": "Telemetry",
 }
 

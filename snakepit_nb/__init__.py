@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from snakepit_nb import events, options, telemetry
+    from snakepit_nb import events, options, recordings, telemetry
     from snakepit_nb.board import Dashboard
     from snakepit_nb.errors.several import ItemsFailed
     from snakepit_nb.errors.types import (
@@ -59,6 +59,7 @@ __all__ = [
     "new_magic",
     "options",
     "pools",
+    "recordings",
     "telemetry",
     "unload_ipython_extension",
 ]
@@ -84,6 +85,7 @@ _ROOMS: Final = {
     "new_magic": "magics",
     "options": "",
     "pools": "registry",
+    "recordings": "",
     "telemetry": "",
 }
 

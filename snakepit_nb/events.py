@@ -63,6 +63,7 @@ CIRCUIT_BREAKER_CLOSED: Final = ("snakepit", "circuit_breaker", "closed")
 SESSION_OPENED: Final = ("snakepit", "session", "opened")
 SESSION_LOST: Final = ("snakepit", "session", "lost")
 TELEMETRY_DROPPED: Final = ("snakepit", "telemetry", "dropped")
+ALERT_FIRED: Final = ("snakepit", "alert", "fired")
 TELEMETRY_HANDLER_FAILURE: Final = HANDLER_FAILURE
 
 
@@ -142,6 +143,7 @@ ENVELOPE_METADATA: Final = (
     Key("request_id", "int", optional=True, nullable=True),
     Key("pool", "str", optional=True),
     Key("worker_id", "str", optional=True),
+    Key("parent_span_context", "str", optional=True),
     Key("synthetic", "bool", values=(True,), optional=True),
 )
 """What every event tells: the bus adds the stamps, the kernel adds the origin to what a worker emitted."""
@@ -378,6 +380,12 @@ _EVENTS = (
         "A bounded queue had to drop this many events since it last said so.",
         (Key("dropped", "int"),),
         (_text("queue"),),
+    ),
+    Event(
+        ALERT_FIRED,
+        "What an alert looks out for is the case; not again before its cooldown is over.",
+        (Key("value", "float"), Key("limit", "float")),
+        (_text("alert"), _text("kind", "rate", "threshold", "absence"), _text("event")),
     ),
     Event(
         TELEMETRY_HANDLER_FAILURE,

@@ -17,7 +17,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
@@ -38,6 +39,7 @@ HANDLER_FAILURE: EventName = ("telemetry", "handler", "failure")
 RING_SIZE = 4096
 _NAMES_KEPT = 4096  # names made up at run time must not grow memory without end
 _FRAMES_KEPT = 50
+_span: ContextVar[str | None] = ContextVar("snakepit_nb_span", default=None)
 
 
 class AlreadyAttached(ValueError):  # noqa: N818 - named for what is the case
@@ -204,14 +206,18 @@ def attach_many(handler_id: str, events: Iterable[Name], function: Handler, conf
         >>> detach("both")
         True
     """
+    _attach(Attached(handler_id, _as_names("attach_many", events), None, function, config))
+
+
+def _as_names(verb: str, events: Iterable[Name]) -> tuple[EventName, ...]:
     if isinstance(events, str):
-        message = f"attach_many takes a list of names; to attach to the one event {events!r} use attach"
+        message = f"{verb} takes a list of names; to attach to the one event {events!r} use attach"
         raise TypeError(message)
     names = tuple(dict.fromkeys(as_name(event) for event in events))
     if not names:
-        message = "attach_many needs at least one event; to hear all of them use attach_prefix with ()"
+        message = f"{verb} needs at least one event; to hear all of them use a prefix of ()"
         raise ValueError(message)
-    _attach(Attached(handler_id, names, None, function, config))
+    return names
 
 
 def attach_prefix(handler_id: str, prefix: Name, function: Handler, config: object = None) -> None:
@@ -252,6 +258,26 @@ def attach_records(handler_id: str, prefix: Name, function: Callable[[Record], o
         True
     """
     _attach(Attached(handler_id, (), _as_prefix(prefix), function, None, records=True))
+
+
+def attach_many_records(
+    handler_id: str, events: Iterable[Name], function: Callable[[Record], object]
+) -> None:
+    """Attach what keeps events, as `attach_records` does, to events of exactly these names.
+
+    Raises:
+        AlreadyAttached: a handler of this id is attached.
+        TypeError, ValueError: an argument that cannot be used; nothing is attached.
+
+    Example:
+        >>> kept = []
+        >>> attach_many_records("keeper", ["app.hello", "app.bye"], kept.append)
+        >>> execute("app.bye")
+        >>> len(kept), detach("keeper")
+        (1, True)
+    """
+    names = _as_names("attach_many_records", events)
+    _attach(Attached(handler_id, names, None, function, None, records=True))
 
 
 def heard(record: Record) -> tuple[EventName, dict[str, float], dict[str, object]]:
@@ -588,14 +614,28 @@ class Span:
         metadata: Carried by the last event; begins with that of `start`, and the body may add to it.
     """
 
-    __slots__ = ("_context", "_prefix", "_started", "measurements", "metadata")
+    __slots__ = ("_context", "_parent", "_prefix", "_started", "_token", "measurements", "metadata")
 
     def __init__(self, prefix: EventName, metadata: Mapping[str, object]) -> None:
         self._prefix = prefix
         self._started: int | None = None
-        self._context = metadata.get("telemetry_span_context") or os.urandom(8).hex()
+        self._context = str(metadata.get("telemetry_span_context") or os.urandom(8).hex())
+        self._parent: dict[str, object] = {}
+        self._token: Token[str | None] | None = None
         self.measurements: dict[str, float] = {}
         self.metadata: dict[str, object] = {**metadata, "telemetry_span_context": self._context}
+
+    @property
+    def context(self) -> str:
+        """The `telemetry_span_context` that binds its events."""
+        return self._context
+
+    def leave(self) -> None:
+        """The work goes on elsewhere: what follows here is not within the span, which is ended there."""
+        token, self._token = self._token, None
+        if token is not None:
+            with suppress(ValueError):  # it is ended in another thread or task than it began in
+                _span.reset(token)
 
     def __enter__(self) -> Self:
         if self._started is not None:
@@ -603,14 +643,19 @@ class Span:
             raise RuntimeError(message)
         self._started = monotonic_ns()
         moments = {"monotonic_time": self._started, "system_time": time_ns()}
-        execute((*self._prefix, "start"), moments, dict(self.metadata))
+        parent = _span.get()
+        if parent is not None:
+            self._parent = {"parent_span_context": parent}
+        execute((*self._prefix, "start"), moments, {**self._parent, **self.metadata})
+        self._token = _span.set(self._context)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
         measurements = {**self.measurements, "duration": monotonic_ns() - (self._started or 0)}
-        metadata = {**self.metadata, "telemetry_span_context": self._context}
+        metadata = {**self._parent, **self.metadata, "telemetry_span_context": self._context}
         if error is None:
             execute((*self._prefix, "stop"), measurements, metadata)
         else:
@@ -621,9 +666,10 @@ def span(prefix: Name, metadata: Mapping[str, object] | None = None) -> Span:
     """Tell the body of a `with` statement by the events `start` and `stop`, or `exception`, after a prefix.
 
     `start` measures `monotonic_time` and `system_time`, `stop` and `exception` the `duration`, all in ns. The
-    three are bound by one `telemetry_span_context`, 16 hexadecimal digits unless the metadata bring one. An
-    exception goes on after its event, which tells `kind` (error, exit, interrupt), `reason` (its type's name:
-    its message may quote a secret) and `stacktrace`.
+    three are bound by one `telemetry_span_context`, 16 hexadecimal digits unless the metadata bring one, and
+    a span within another one names that as its `parent_span_context`. An exception goes on
+    after its event, which tells `kind` (error, exit, interrupt), `reason` (its type's name: its message may
+    quote a secret) and `stacktrace`.
 
     Raises:
         TypeError, ValueError: a prefix that is no name, or metadata that are not a mapping.
@@ -637,3 +683,33 @@ def span(prefix: Name, metadata: Mapping[str, object] | None = None) -> Span:
         True
     """
     return Span(as_name(prefix), _as_dict("metadata", metadata))
+
+
+def current_span() -> str | None:
+    """The `telemetry_span_context` of the innermost span that this code is within; None where it is in none.
+
+    Example:
+        >>> with span("app.load", {"telemetry_span_context": "mine"}):
+        ...     current_span()
+        'mine'
+    """
+    return _span.get()
+
+
+@contextmanager
+def within(context: str | None) -> Iterator[None]:
+    """Count the body of a `with` statement to a span that began elsewhere: in another thread, say.
+
+    Args:
+        context: Its `telemetry_span_context`; with None the body is in no span.
+
+    Example:
+        >>> with within("mine"):
+        ...     current_span()
+        'mine'
+    """
+    token = _span.set(context)
+    try:
+        yield
+    finally:
+        _span.reset(token)

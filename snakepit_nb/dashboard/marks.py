@@ -66,12 +66,12 @@ LOOKS: Final[Mapping[EventName, Look]] = MappingProxyType(
         events.SESSION_OPENED: Look(Kind.SESSION_OPENED, "session"),
         events.SESSION_LOST: Look(Kind.SESSION_LOST, "session"),
         events.TELEMETRY_DROPPED: Look(Kind.DROPPED, "queue", "dropped"),
+        events.ALERT_FIRED: Look(Kind.ALERT, "alert", "value"),
     }
 )
 """The rows that are made alike; those of other events are made each by its own method."""
 
 _pack: Final = Struct("<dffIHHHBB").pack
-_ALERT: Final = ("snakepit", "alert")
 _OWN: Final = "snakepit"
 _GENERIC: Final = "RemoteError"
 _ENDS: Final = {"stop": Outcome.OK, "exception": Outcome.ERROR}
@@ -154,8 +154,6 @@ class Marks:
             self._row(look.kind, event, name=event.facts.get(look.name) or "", extra=extra, here=look.here)
         elif name in self._makes:
             self._makes[name](event)
-        elif name[:2] == _ALERT:
-            self._row(Kind.ALERT, event, name=".".join(name[2:]))
         elif name[0] != _OWN:
             self._user(event)
         if name in self._changes and event.facts.get("synthetic") is not True:

@@ -66,7 +66,8 @@ def run_cell(
     pool = _pool(chosen.pool, chosen.gpu)
     with ExitStack() as work:
         metadata = {"pool": pool.name, "cell": number, "name": chosen.name}
-        work.enter_context(telemetry.span(events.CELL, metadata))
+        span = work.enter_context(telemetry.span(events.CELL, metadata))
+        prepared.span = span.context
         many = Many(prepared, pool, values) if chosen.fans_out else None
         if not chosen.background:
             if many is not None:
@@ -74,6 +75,7 @@ def run_cell(
                 return many.run()
             return _run_here(pool, prepared)
         job = Background(pool, prepared, many, chosen.name or f"In [{number}]", number).launch(work)
+        span.leave()
     if job.name.isidentifier():
         shell.push({job.name: job})
     return job

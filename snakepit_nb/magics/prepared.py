@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from IPython.core.error import UsageError
 
-from snakepit_nb import registry
+from snakepit_nb import registry, telemetry
 from snakepit_nb.arrays.sharing import Sharing
 from snakepit_nb.errors.types import CaptureError
 from snakepit_nb.magics import copies, inputs, joblist, surroundings
@@ -108,6 +108,7 @@ class Prepared:
             timed=source.timed,
             around=surroundings.around(),
         )
+        self.span: str | None = None
         self._sent: frozenset[str] = frozenset()
         self._cannot_travel: set[str] = set()
         self._twins: dict[str, np.ndarray] = {}
@@ -180,11 +181,12 @@ class Prepared:
         chosen = self.chosen
         while True:
             try:
-                future = pool.request(
-                    self._cell, (copies.named(values),), timeout=run.timeout or chosen.timeout,
-                    command=chosen.name or "cell", alone=not run.many, sharing=self._sharing(values),
-                    session=chosen.session, retries=chosen.retries, worker=run.worker,
-                )  # fmt: skip
+                with telemetry.within(self.span or telemetry.current_span()):
+                    future = pool.request(
+                        self._cell, (copies.named(values),), timeout=run.timeout or chosen.timeout,
+                        command=chosen.name or "cell", alone=not run.many, sharing=self._sharing(values),
+                        session=chosen.session, retries=chosen.retries, worker=run.worker,
+                    )  # fmt: skip
             except CaptureError as error:
                 dropped = _blame(error, values, self._captured)
                 del values[dropped]

@@ -11,7 +11,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from snakepit_nb import options
+from snakepit_nb import options, telemetry
 from snakepit_nb.arrays.sharing import ORDINARY
 from snakepit_nb.errors.types import PoolError
 from snakepit_nb.pool import arguments as given
@@ -254,7 +254,7 @@ class Pool(concurrent.futures.Executor):
             number, future, function, arguments, name, origin, began,
             alone=alone, timeout=timeout, group=output.sink().group(origin), session=session, near=near,
             keeps=keeps, repeat=repeat, stream=None if stream is None else weakref.ref(stream),
-            worker=worker,
+            worker=worker, parent=telemetry.current_span(),
         )  # fmt: skip
         if stream is not None:
             stream.begins(future)

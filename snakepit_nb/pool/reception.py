@@ -329,6 +329,7 @@ class Reception:
                 "success": outcome == "ok",
                 "outcome": "crashed" if outcome == "broken" else outcome,
                 "request_id": request.number,
+                **request.parent,
             },
         )
 

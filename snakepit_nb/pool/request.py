@@ -33,7 +33,7 @@ class Request:
 
     __slots__ = (
         "alone", "arguments", "attempts", "command", "deadline_ns", "failed_at", "function", "future",
-        "group", "keeps", "near", "number", "origin", "repeat", "sent_ns", "session", "stream",
+        "group", "keeps", "near", "number", "origin", "parent", "repeat", "sent_ns", "session", "stream",
         "submitted_ns", "timeout", "worker", "worker_id",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class Request:
         repeat: Repeat | None = None,
         stream: weakref.ref[Stream[Any]] | None = None,
         worker: str | None = None,
+        parent: str | None = None,
     ) -> None:
         self.number = number
         self.future = future
@@ -73,6 +74,7 @@ class Request:
         self.near = near
         self.repeat = repeat
         self.stream = stream
+        self.parent: dict[str, object] = {} if parent is None else {"parent_span_context": parent}
         self.worker = worker  # the one that is to run it; `worker_id` is the one that does
         self.attempts = 1
         self.sent_ns = 0

@@ -160,7 +160,7 @@ class Supervisor:
         self.tell(
             events.REQUEST_QUEUED,
             {"queue_size": len(self.state.queue)},
-            {"pool": self.name, "command": request.command, "request_id": number},
+            {"pool": self.name, "command": request.command, "request_id": number, **request.parent},
         )
         if request.deadline_ns is not None:
             self.at(

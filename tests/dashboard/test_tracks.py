@@ -316,7 +316,7 @@ MARKS: list[Mark] = [
     ),
     (events.REQUEST_PROGRESS, {"done": 3}, {**WORKER, "command": "fit"}, Kind.PROGRESS, "fit", 3),
     (events.TELEMETRY_DROPPED, {"dropped": 9}, {"queue": "worker"}, Kind.DROPPED, "worker", 9),
-    (("snakepit", "alert", "memory"), {}, {}, Kind.ALERT, "memory", 0),
+    (events.ALERT_FIRED, {"value": 11, "limit": 10}, {"alert": "churn"}, Kind.ALERT, "churn", 11),
     (("app", "epoch"), {"loss": 1}, WORKER, Kind.USER, "app.epoch", 0),
 ]  # fmt: skip
 
