@@ -44,6 +44,8 @@ _FILES: Final = 5
 _LEAST: Final = 64 << 10
 _BATCH: Final = 20_000  # events; of more, a reader would need much memory at once
 
+_PATIENCE: Final = 1.0
+
 _open: Final[weakref.WeakSet[Rotating]] = weakref.WeakSet()
 
 
@@ -68,7 +70,10 @@ class _Arrows:
         codec = "lz4" if pa.Codec.is_available("lz4") else None
         options = pa.ipc.IpcWriteOptions(compression=codec)
         self._writer = pa.ipc.new_stream(self._sink, self._schema, options=options)
-        return self._written()
+        # The writer itself writes it before the first batch: until then there would be an empty file.
+        begun: bytes = self._schema.serialize().to_pybytes()
+        self._begun = begun
+        return begun
 
     def rows(self, records: list[Record]) -> bytes:
         self._writer.write_batch(recorded.as_batch(records, self._schema))
@@ -82,7 +87,8 @@ class _Arrows:
         data = self._sink.getvalue()
         self._sink.seek(0)
         self._sink.truncate()
-        return data
+        begun, self._begun = self._begun, b""
+        return data.removeprefix(begun)
 
 
 class _Lines:
@@ -145,7 +151,7 @@ class Rotating:
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no ordinary file")
+            raise OSError(errno.EINVAL, "it is not an ordinary file")
         fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             _lock(fd)
@@ -268,7 +274,7 @@ class Recording(Attachment):
         # Between the thread that writes and those who ask or close.
         self._guard = threading.Lock()
         self._file = None if self.path is None else Rotating(self.path, max_bytes=max_bytes, files=files)
-        self._begun = self._ended = False
+        self._begun = False
 
     def __repr__(self) -> str:
         """Where to, how much so far, and whether the file failed."""
@@ -285,10 +291,7 @@ class Recording(Attachment):
             RuntimeError: it was closed.
             telemetry.AlreadyAttached: it is attached.
         """
-        if self._ended:
-            message = "this recording was closed; make another one"
-            raise RuntimeError(message)
-        if self._file is not None and not self._begun:
+        if self._file is not None and not self._begun and not self._ended:
             self._file.open()
             self._begun = True
         super().attach(replay=replay)
@@ -299,7 +302,7 @@ class Recording(Attachment):
         with self._guard:
             self._recorded += len(batch)
             self._ring.extend(batch)
-            if self._file is None or self.failed is not None or self._ended:
+            if self._file is None or self.failed is not None:
                 return
             try:
                 for at in range(0, len(batch), _BATCH):
@@ -328,15 +331,17 @@ class Recording(Attachment):
 
     def close(self) -> None:
         """Record no more, write what came, and close the file. Idempotent; `events` goes on."""
-        self.detach()
-        self._batches.close()
-        with self._guard:
-            self._ended = True
+        super().close()
+        # A disk that answers no more holds up nobody's end; nor does a lock that a fork left locked.
+        if not self._guard.acquire(timeout=_PATIENCE):
+            return
+        try:
             if self._file is not None and self.failed is None:
-                try:
-                    self._file.close()
-                except OSError as error:
-                    self._give_up(error)
+                self._file.close()
+        except OSError as error:
+            self._give_up(error)
+        finally:
+            self._guard.release()
 
 
 def _check(name: str, value: object, least: int, what: str) -> None:
@@ -375,7 +380,7 @@ def _explained(error: OSError, path: Path) -> OSError:
     """The same error, with what was to be done and where."""
     reasons = {
         errno.ENOENT: f"there is no folder {str(path.parent)!r}; make it first",
-        errno.ENOTDIR: f"{str(path.parent)!r} is no folder",
+        errno.ENOTDIR: f"{str(path.parent)!r} is not a folder",
         errno.EISDIR: "this is a folder; name a file in it",
         errno.EACCES: "it may not be written; choose another folder, or change its rights",
         errno.EPERM: "it may not be written; choose another folder, or change its rights",
