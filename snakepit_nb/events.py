@@ -49,6 +49,7 @@ REQUEST_QUEUED: Final = ("snakepit", "request", "queued")
 REQUEST_DISPATCHED: Final = ("snakepit", "request", "dispatched")
 REQUEST_PROGRESS: Final = ("snakepit", "request", "progress")
 REQUEST_EXECUTED: Final = ("snakepit", "request", "executed")
+REQUEST_WITHDRAWN: Final = ("snakepit", "request", "withdrawn")
 CELL: Final = ("snakepit", "cell")
 """The prefix to hand to `telemetry.span` for a cell."""
 CELL_START: Final = ("snakepit", "cell", "start")
@@ -327,6 +328,16 @@ _EVENTS = (
         "A running request says how far it is; `total` is missing where it is not known.",
         (Key("done", "float"), Key("total", "float", optional=True)),
         (*_WORKER, _COMMAND),
+    ),
+    Event(
+        REQUEST_WITHDRAWN,
+        "A request that waited is over before a worker had it, or had it again: cancelled as a rule.",
+        (Key("queue_us", "int", "us"),),
+        (
+            _POOL,
+            _COMMAND,
+            _text("outcome", "error", "cancelled", "timeout", "crashed", "session_lost", "worker_gone"),
+        ),
     ),
     Event(
         CELL_START,

@@ -41,6 +41,7 @@ LEVELS: Final[Mapping[EventName, int]] = MappingProxyType(
                 events.REQUEST_DISPATCHED,
                 events.REQUEST_PROGRESS,
                 events.REQUEST_EXECUTED,
+                events.REQUEST_WITHDRAWN,
                 events.ZERO_COPY_EXPORT,
                 events.ZERO_COPY_IMPORT,
                 events.ZERO_COPY_FALLBACK,

@@ -122,24 +122,32 @@ def test_what_waits_is_counted(story: Story) -> None:
     assert story.summary()["queued"] == 2
 
 
-def test_what_was_cancelled_while_it_waited_is_gone_with_the_next_that_waits(story: Story) -> None:
+@pytest.mark.parametrize("outcome", ["error", "cancelled", "timeout", "crashed"])
+def test_what_is_withdrawn_while_it_waits_waits_no_more_and_has_no_bar(story: Story, outcome: str) -> None:
+    story.started()
+    story.rows()
+    for size in range(2):
+        story.queued(size + 1, 1.0, size)
+    story.withdrawn(1, 2.0, outcome)
+    story.withdrawn(7, 2.0, outcome)
+    assert story.summary()["queued"] == 1
+    assert story.rows() == []
+    assert story.summary()["requests"][outcome] == 0
+
+
+def test_what_waits_to_be_tried_again_and_is_withdrawn_does_not_run_any_more(story: Story) -> None:
+    story.started()
+    story.sent(1, 1.0)
+    assert len(story.told()["open"]) == 1
+    story.withdrawn(1, 2.0, "timeout")
+    assert story.told()["open"] == []
+
+
+def test_the_next_that_waits_says_how_many_do_where_an_event_was_lost(story: Story) -> None:
     for size in range(100):
         story.queued(size + 1, 1.0, size)
     story.queued(101, 2.0, 0)
     assert story.summary()["queued"] == 1
-
-
-def test_what_was_cancelled_while_it_waited_is_gone_when_a_worker_idles(story: Story) -> None:
-    story.started()
-    story.sent(1, 0.5)
-    story.queued(2, 1.0, 0)
-    story.tick(1.1)
-    story.tick(3.0)
-    assert story.summary()["queued"] == 1  # the worker is busy, so it may well wait
-    story.ended(1, 3.1)
-    story.tick(3.2)
-    story.tick(5.0)
-    assert story.summary()["queued"] == 0
 
 
 def test_with_more_requests_than_the_budget_they_become_density_and_every_marker_stays_a_row(
