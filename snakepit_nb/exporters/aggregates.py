@@ -64,7 +64,7 @@ class Aggregates(Attachment):
         >>> with Aggregates([metrics.counter("app.job.done.count", tags=["kind"])]) as counted:
         ...     telemetry.execute("app.job.done", {}, {"kind": "import"})
         ...     counted.value("app.job.done.count", kind="import")
-        1.0
+        1
     """
 
     def __init__(self, metrics: Iterable[Metric] = DEFAULT, *, max_series: int = MAX_SERIES) -> None:

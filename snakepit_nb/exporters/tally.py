@@ -108,7 +108,7 @@ class Tally:
         >>> tally = Tally([metrics.counter("app.job.done.count", tags=["kind"])])
         >>> tally.take([(("app", "job", "done"), {}, {"kind": "import"}, 0, 0, 0, 0)])
         >>> tally.families()[0].values
-        {('import',): 1.0}
+        {('import',): 1}
     """
 
     def __init__(self, metrics: Iterable[Metric], *, max_series: int = MAX_SERIES) -> None:
@@ -148,15 +148,15 @@ class Tally:
         """Count records of the bus."""
         plans = self._plans
         with self._lock:
-            for name, measurements, metadata, *_ in records:
-                steps = plans.get(name)
-                if steps is None or metadata.get("synthetic") is True:
+            for record in records:
+                metadata = record[2]
+                if "synthetic" in metadata and metadata["synthetic"] is True:
                     continue
-                for step in steps:
+                for step in plans.get(record[0], ()):
                     try:
-                        step(measurements, metadata)
+                        step(record[1], metadata)
                     except Exception:  # noqa: BLE001 - one event less of one metric; others are owed theirs
-                        self._left_out(name)
+                        self._left_out(record[0])
 
     def _left_out(self, event: EventName) -> None:
         """Say once that an event was not counted, be it for a `keep` that raised."""
@@ -217,37 +217,30 @@ class _Kept:
         return steps
 
     def _measure(self, metric: Metric, put: Callable[[list[float], float], None]) -> _Step:
-        tags, measurement, factor, by = metric.tags, metric.measurement, metric.factor, metric.by
+        measurement, factor, by = metric.measurement, metric.factor, metric.by
         plain, ends = metric.keep is None, bool(metric.down)
         one = plain and metric.kind == "counter"
-        raw, key_of = self._raw, self._key_of
+        raw, key_of = self._raw, _key_of(metric.tags)
 
         def step(measurements: Mapping[str, float], metadata: _Mapping) -> None:
-            found: float | None = measurements.get(measurement) if plain else None
             if one:
-                found = 1
-            elif type(found) is int:
-                found *= factor
+                found: float | None = 1
+            elif plain and type(given := measurements.get(measurement)) is int:
+                found = given * factor
             else:
                 found = metric.value(measurements, metadata)
             if found is None or (ends and (metadata.get("pool"), metadata.get(by)) in self._gone):
                 return
-            key = key_of(tags, metadata)
+            key = key_of(metadata)
             cell = raw.get(key) if key is not None else None
             if cell is None:
                 cell = self._cell(metric.labels(metadata), key, metadata.get("pool"), metadata.get(by))
-            put(cell, found)
+            if one:
+                cell[0] += 1
+            else:
+                put(cell, found)
 
         return step
-
-    @staticmethod
-    def _key_of(tags: Sequence[str], metadata: _Mapping) -> _Key:
-        """The tags' values where all are texts: 1, 1.0 and True are one key of a dict, and three labels."""
-        key = tuple([metadata.get(tag) for tag in tags])
-        for each in key:
-            if type(each) is not str:
-                return None
-        return key
 
     def _cell(self, labels: Labels, key: _Key, pool: object = None, owner: object = None) -> list[float]:
         labels = tuple([each if len(each) <= _LONGEST else each[:_LONGEST] for each in labels])
@@ -317,17 +310,23 @@ class _Kept:
     # What comes and goes
 
     def _up(self, metric: Metric) -> _Step:
-        by, tags = metric.by, metric.tags
+        by, key_of, raw, there = metric.by, _key_of(metric.tags), self._raw, self._present
+        gone = self._gone if metric.also else {}
 
         def step(_: Mapping[str, float], metadata: _Mapping) -> None:
-            present = self._present.setdefault(metadata.get("pool"), {})
-            who = metadata.get(by)
-            if who is None or who in present or len(present) >= _MOST_PRESENT:
+            who, pool = metadata.get(by), metadata.get("pool")
+            present = there.get(pool)
+            if present is None:
+                present = there[pool] = {}
+            if (
+                who is None
+                or who in present
+                or len(present) >= _MOST_PRESENT
+                or (gone and (pool, who) in gone)
+            ):
                 return
-            if (metadata.get("pool"), who) in self._gone:
-                return
-            key = self._key_of(tags, metadata)
-            cell = self._raw.get(key) if key is not None else None
+            key = key_of(metadata)
+            cell = raw.get(key) if key is not None else None
             if cell is None:
                 cell = self._cell(metric.labels(metadata), key)
             cell[0] += 1
@@ -336,15 +335,14 @@ class _Kept:
         return step
 
     def _down(self, metric: Metric) -> _Step:
-        by = metric.by
+        by, there = metric.by, self._present
         remember = bool(metric.also)  # what one of these tells may come after the end
 
         def step(_: Mapping[str, float], metadata: _Mapping) -> None:
             pool, who = metadata.get("pool"), metadata.get(by)
-            present = self._present.get(pool)
-            cell = present.pop(who, None) if present else None
-            if cell is not None:
-                cell[0] -= 1
+            present = there.get(pool)
+            if present and who in present:
+                present.pop(who)[0] -= 1
             if remember:
                 self._went(pool, who)
 
@@ -386,6 +384,30 @@ class _Kept:
                 for labels, cell in self._series.items()
             }
         return {labels: cell[0] for labels, cell in self._series.items()}
+
+
+def _key_of(tags: Sequence[str]) -> Callable[[_Mapping], _Key]:
+    """Makes what a series is found by: its labels, where all are texts.
+
+    1, 1.0 and True are one key of a dict, but three labels.
+    """
+    if len(tags) == 1:
+        (tag,) = tags
+
+        def alone(metadata: _Mapping) -> _Key:
+            label = metadata.get(tag)
+            return (label,) if type(label) is str else None
+
+        return alone
+
+    def several(metadata: _Mapping) -> _Key:
+        key = tuple([metadata.get(tag) for tag in tags])
+        for each in key:
+            if type(each) is not str:
+                return None
+        return key
+
+    return several
 
 
 def scaled(value: float | Spread, factor: float) -> float | Spread:
