@@ -377,7 +377,9 @@ def _declared(  # noqa: PLR0913, PLR0917 - what the kinds have in common
         raise TypeError(message)
     event, measurement = parts[:-1], parts[-1]
     known = _check(parts, (*tags, *((by,) if by else ())))
-    wanted, factor = _conversion(unit, known.unit if known is not None else None)
+    wanted, factor = "", 1.0
+    if kind not in {"counter", "level"}:  # what is counted is events, whatever they measure
+        wanted, factor = _conversion(unit, known.unit if known is not None else None)
     return Metric(
         kind, event, measurement, called or dotted(parts), tuple(tags), wanted, factor, keep,
         description, buckets, also, down, over, by,
