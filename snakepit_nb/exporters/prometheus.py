@@ -331,11 +331,12 @@ def _closed(metric: Metric) -> dict[str, tuple[str, ...]]:
 
 
 def _zeros(named: _Named, pools: Iterable[str]) -> dict[Labels, float | Spread]:
-    """The series of a counter that can be foreseen, at 0: what appears at 1 has not grown for Prometheus.
+    """The series that can be foreseen, at 0: what appears at 1 has not grown for Prometheus.
 
     https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
     """
-    if named.metric.kind not in _GROWS:
+    kind = named.metric.kind
+    if kind in {"last_value", "level"}:
         return {}
     known = [tuple(pools) if tag == "pool" else named.closed.get(tag, ()) for tag in named.metric.tags]
     sets: list[Labels] = [()]
@@ -343,4 +344,5 @@ def _zeros(named: _Named, pools: Iterable[str]) -> dict[Labels, float | Spread]:
         sets = [(*each, value) for each in sets for value in values]
         if len(sets) > _MOST_ZEROS * max(1, len(tuple(pools))):
             return {}
-    return dict.fromkeys(sets, 0.0)
+    ends = (0,) * (len(named.metric.buckets) + 1) if kind == "distribution" else ()
+    return dict.fromkeys(sets, 0.0 if kind in _GROWS else Spread(0, 0.0, 0.0, 0.0, ends))

@@ -144,9 +144,7 @@ def test_too_many_label_values_are_seen_in_the_metrics_themselves(caplog: pytest
         ),
     ],
 )
-def test_names_that_cannot_be_are_refused_when_they_are_declared(
-    declared: list[Any], told: str
-) -> None:
+def test_names_that_cannot_be_are_refused_when_they_are_declared(declared: list[Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         PrometheusExporter(declared)
 
