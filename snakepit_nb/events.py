@@ -396,7 +396,12 @@ _EVENTS = (
         ALERT_FIRED,
         "What an alert looks out for is the case; not again before its cooldown is over.",
         (Key("value", "float"), Key("limit", "float")),
-        (_text("alert"), _text("kind", "rate", "threshold", "absence"), _text("event")),
+        (
+            _text("alert"),
+            _text("kind", "rate", "threshold", "absence"),
+            _text("event"),
+            replace(_POOL, optional=True),
+        ),
     ),
     Event(
         TELEMETRY_HANDLER_FAILURE,
