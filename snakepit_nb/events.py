@@ -145,6 +145,7 @@ ENVELOPE_METADATA: Final = (
     Key("pool", "str", optional=True),
     Key("worker_id", "str", optional=True),
     Key("parent_span_context", "str", optional=True),
+    Key("sample_rate", "float", optional=True),
     Key("synthetic", "bool", values=(True,), optional=True),
 )
 """What every event tells: the bus adds the stamps, the kernel adds the origin to what a worker emitted."""
