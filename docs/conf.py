@@ -30,7 +30,7 @@ _FIRST_PAGE: Final = """\
 """
 
 
-class NotebookLexer(PythonLexer):
+class NotebookLexer(PythonLexer):  # type: ignore[misc]  # it comes without types
     """Python of which a line may be a magic, and the first one may say where the rest is run."""
 
     name = "Notebook"
@@ -40,7 +40,7 @@ class NotebookLexer(PythonLexer):
 
 
 def sections(text: str) -> dict[str, dict[str, str]]:
-    """The sections of the contents: of each the pages, as paths from the repository's root, and their titles."""
+    """The contents: by section its pages, as paths from the repository's root, and their titles."""
     here = (ROOT / CONTENTS).parent
     return {
         section["title"]: {

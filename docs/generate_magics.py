@@ -1,6 +1,6 @@
 """Writes what docs/magics.md says of the grammar of the magics into it; `--check` says whether it is stale.
 
-*Rule:* usage and tables are made from `snakepit_nb.magics.grammar`; the sentences around them stay as they are.
+*Rule:* usage and tables are made from `snakepit_nb.magics.grammar`; the sentences around them stay.
 *Rule:* every option and subcommand has a table, and a sentence or an example outside of it.
 """
 
@@ -27,36 +27,33 @@ def render(page: str) -> str:
     """The page as it should be.
 
     Raises:
-        ValueError: The page has no place for a command, or one for what there is not, or no word about an option.
+        ValueError: It has no place for a command, one for a command that there is not, or no word about an
+            option.
     """
     parsers: dict[str, argparse.ArgumentParser] = {"%%snakepit": cell_parser()}
     parsers |= {f"%snakepit {name}": command.parser() for name, command in COMMANDS.items()}
-    written = _BLOCK.sub(lambda found: _block(found[1], parsers[found[1]]), page) if _fit(page, parsers) else page
-    sections = {found[1]: "" for found in _BLOCK.finditer(written)}
+    places = {found[1] for found in _BLOCK.finditer(page)}
+    if places != set(parsers):
+        lacks, surplus = sorted(set(parsers) - places), sorted(places - set(parsers))
+        message = f"no place for {lacks}, and one for {surplus}, which there is not"
+        raise ValueError(message)
     # What is said about a command stands between its block and the next one.
-    told = _BLOCK.split(written)[1:]
-    sections.update(zip(told[::2], told[1::2], strict=True))
-    for name, parser in parsers.items():
-        for action in parser._actions:  # noqa: SLF001 - argparse has no other list of them
-            flags = action.option_strings
-            if flags and not any(re.search(rf"(?<![\w-]){flag}(?![\w-])", sections[name]) for flag in flags):
+    parts = _BLOCK.split(page)
+    for name, said in zip(parts[1::2], parts[2::2], strict=True):
+        for flags in filter(None, (action.option_strings for action in _actions(parsers[name]))):
+            if not any(re.search(rf"(?<![\w-]){flag}(?![\w-])", said) for flag in flags):
                 message = f"{name} has the option {flags[0]}, and nothing is said about it after its table"
                 raise ValueError(message)
-    return written
+    return _BLOCK.sub(lambda found: _block(found[1], parsers[found[1]]), page)
 
 
-def _fit(page: str, parsers: dict[str, argparse.ArgumentParser]) -> bool:
-    there = [found[1] for found in _BLOCK.finditer(page)]
-    if sorted(there) != sorted(parsers):
-        lacks, surplus = set(parsers) - set(there), set(there) - set(parsers)
-        message = f"it lacks a place for {sorted(lacks)}, and has one for {sorted(surplus)}, which there is not"
-        raise ValueError(message)
-    return True
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return parser._actions  # noqa: SLF001 - argparse has no other list of them
 
 
 def _block(name: str, parser: argparse.ArgumentParser) -> str:
     usage = parser.format_usage().removeprefix("usage: ").replace("\n       ", "\n").strip()
-    rows = [_row(action) for action in parser._actions]  # noqa: SLF001 - as above
+    rows = [_row(action) for action in _actions(parser)]
     table = ["", "| | it means |", "| --- | --- |", *rows] if rows else []
     head = f"<!-- {name}: written by docs/generate_magics.py from snakepit_nb/magics/grammar.py -->"
     lines = [head, "```text", usage, "```", "", f"{parser.description}", *table, "<!-- until here -->", ""]

@@ -77,7 +77,9 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: read(path) for path in sorted(site.rglob("*.html"))}
 
 
-def test_every_page_of_the_contents_is_in_the_site_and_in_its_navigation_once_and_in_order(site: Path) -> None:
+def test_every_page_of_the_contents_is_in_the_navigation_once_and_in_order(
+    site: Path,
+) -> None:
     contents = ROOT / "docs" / "index.md"
     wanted = [
         f"{os.path.normpath(contents.parent / path).removeprefix(f'{ROOT}/').rpartition('.')[0]}.html"
@@ -99,7 +101,11 @@ def test_the_first_page_leads_to_the_contents(site: Path) -> None:
 
 def test_what_the_docstrings_promise_is_on_its_page(pages: dict[Path, Page], site: Path) -> None:
     pools, bus = (pages[site / "docs" / f"{name}.html"].ids for name in ("api", "api_telemetry"))
-    assert {"snakepit_nb.Pool.submit", "snakepit_nb.Dashboard", "snakepit_nb.errors.types.ShapeMismatch"} <= pools
+    assert {
+        "snakepit_nb.Pool.submit",
+        "snakepit_nb.Dashboard",
+        "snakepit_nb.errors.types.ShapeMismatch",
+    } <= pools
     assert {"snakepit_nb.telemetry.attach", "snakepit_nb.testing.capture_events"} <= bus
 
 

@@ -1,4 +1,4 @@
-"""Builds the documentation's site: `python tools/site.py out/site`; with `--links` it tries the links outwards.
+"""Builds the documentation's site: `python tools/site.py out/site`; `--links` tries the links that lead out.
 
 *Rule:* a warning is an error, and nothing is fetched but by `--links`.
 """
