@@ -233,16 +233,21 @@ class Spans(Generic[H]):
     # Requests
 
     def _queued(self, _: _Told, metadata: _Told, clock: int, offset: int) -> None:
-        request = self._requests.get(metadata["request_id"])
+        number = metadata["request_id"]
+        if number in self._over:
+            return
+        request = self._requests.get(number)
         if request is not None:  # something of it was heard already: its arguments were exported, say
             request.metadata = metadata
             return
-        self._requests[metadata["request_id"]] = _Request(metadata, clock, offset)
+        self._requests[number] = _Request(metadata, clock, offset)
         if len(self._requests) > self._most:
             # One without a span is no loss: its end tells all of it once more.
             self.lost += self._abandon(next(iter(self._requests)))
 
     def _dispatched(self, measured: _Told, metadata: _Told, clock: int, offset: int) -> None:
+        if metadata["request_id"] in self._over:
+            return
         request = self._request(metadata, clock, offset)
         if request.run is not None:  # it is sent once more: who had it before has died
             self._tracer.end(request.run, max(clock, request.last) + request.offset, {}, "crashed")
