@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Final, Self
 
@@ -298,6 +299,8 @@ class Attachment:
     ) -> None:
         self._heard = None if heard is None else tuple(dict.fromkeys(map(telemetry.as_name, heard)))
         self._prefix = prefix
+        self._name = name
+        self._ended = False
         self._handler_id = f"snakepit_nb.{name}:{next(_ids)}"
         self._batches = Batches(self.take, size=size, interval=interval, name=name, piece=piece)
 
@@ -314,8 +317,12 @@ class Attachment:
         """Begin to listen; with `replay` to the recent events from before as well.
 
         Raises:
+            RuntimeError: it was closed.
             telemetry.AlreadyAttached: it is attached.
         """
+        if self._ended:
+            message = f"this {self._name} was closed; make another one"
+            raise RuntimeError(message)
         if self._heard is None:
             telemetry.attach_records(self._handler_id, self._prefix, self._batches.put)
         else:
@@ -334,11 +341,14 @@ class Attachment:
 
     def close(self) -> None:
         """Listen no more, finish what came, and let go of everything. Idempotent."""
+        self._ended = True
         self.detach()
         self._batches.close()
 
     def __enter__(self) -> Self:
-        return self.attach()
+        with suppress(telemetry.AlreadyAttached):  # by hand, to have a replay, say
+            self.attach()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
