@@ -145,6 +145,7 @@ ENVELOPE_METADATA: Final = (
     Key("pool", "str", optional=True),
     Key("worker_id", "str", optional=True),
     Key("parent_span_context", "str", optional=True),
+    Key("sample_rate", "float", optional=True),
     Key("synthetic", "bool", values=(True,), optional=True),
 )
 """What every event tells: the bus adds the stamps, the kernel adds the origin to what a worker emitted."""
@@ -396,7 +397,12 @@ _EVENTS = (
         ALERT_FIRED,
         "What an alert looks out for is the case; not again before its cooldown is over.",
         (Key("value", "float"), Key("limit", "float")),
-        (_text("alert"), _text("kind", "rate", "threshold", "absence"), _text("event")),
+        (
+            _text("alert"),
+            _text("kind", "rate", "threshold", "absence"),
+            _text("event"),
+            replace(_POOL, optional=True),
+        ),
     ),
     Event(
         TELEMETRY_HANDLER_FAILURE,

@@ -117,12 +117,13 @@ class _Batch(NamedTuple):
 
 
 class _Bus:
-    __slots__ = ("forward", "lock", "pid", "ring", "routes", "seen")
+    __slots__ = ("forward", "lock", "passes", "pid", "ring", "routes", "seen")
 
     def __init__(self) -> None:
         self.routes = _Routes({}, 0)
         self.ring: deque[Record | _Batch] = deque(maxlen=RING_SIZE)
         self.forward: Callable[[Record], object] | None = None
+        self.passes: Callable[[EventName], bool] | None = None
         self.seen: dict[EventName, None] = {}
         self.lock = threading.RLock()  # reentrant: a finaliser may emit, its handler fail, while we hold it
         self.pid = os.getpid()
@@ -392,10 +393,13 @@ def execute_batch(unpack: Unpack) -> None:
         execute(name, measurements, metadata)
 
 
-def forward_to(function: Callable[[Record], object] | None) -> None:
+def forward_to(
+    function: Callable[[Record], object] | None, passes: Callable[[EventName], bool] | None = None
+) -> None:
     """Have every event from now on taken to another process by this function, which must not raise.
 
-    It is called with each event as it was recorded, before the handlers; None ends it.
+    It is called with each event as it was recorded, before the handlers; None ends it. Where it leaves
+    events out, `passes` says of a name whether that can be taken there at all; `wants` asks it.
 
     Example:
         >>> forward_to(lambda record: print(dotted(record[0])))
@@ -403,7 +407,7 @@ def forward_to(function: Callable[[Record], object] | None) -> None:
         app.near
         >>> forward_to(None)
     """
-    _bus.forward = function
+    _bus.forward, _bus.passes = function, passes
 
 
 def _as_dict(argument: str, given: object) -> dict[str, Any]:
@@ -493,8 +497,10 @@ def wants(event: Name) -> bool:
         route = routes.get(event)
     except TypeError:  # as in execute
         route = None
-    if _bus.forward is not None or route is not None:
-        return _bus.forward is not None or bool(route and route[1])
+    if _bus.forward is not None and (_bus.passes is None or _bus.passes(as_name(event))):
+        return True
+    if route is not None:
+        return bool(route[1])
     name = as_name(event)
     return any(slot.hears(name) for slot in routes.slots.values())
 

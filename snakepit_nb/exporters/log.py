@@ -32,6 +32,7 @@ LEVELS: Final[Mapping[EventName, int]] = MappingProxyType(
                 events.CIRCUIT_BREAKER_OPENED,
                 events.SESSION_LOST,
                 events.TELEMETRY_DROPPED,
+                events.ALERT_FIRED,
             ),
             logging.WARNING,
         ),
