@@ -652,6 +652,55 @@ def test_a_span_is_used_once(recorder: Recorder) -> None:
     assert recorder.names() == ["app.load.start", "app.load.stop"]
 
 
+def test_a_span_within_another_names_it_as_its_parent_from_start_to_end(recorder: Recorder) -> None:
+    telemetry.attach_prefix("h", "app", recorder)
+    with telemetry.span("app.outer") as outer:
+        with telemetry.span("app.inner") as inner:
+            assert telemetry.current_span() == inner.context
+        assert telemetry.current_span() == outer.context
+    assert telemetry.current_span() is None
+    parents = [metadata.get("parent_span_context") for _, _, metadata, _ in recorder.calls]
+    assert parents == [None, outer.context, outer.context, None]
+
+
+def test_a_span_that_goes_on_elsewhere_is_no_parent_of_what_follows_here(recorder: Recorder) -> None:
+    telemetry.attach_prefix("h", "app", recorder)
+    work = telemetry.span("app.job")
+    work.__enter__()
+    work.leave()
+    with telemetry.span("app.next"):
+        pass
+    ending = threading.Thread(target=work.__exit__, args=(None, None, None))
+    ending.start()
+    ending.join()
+    assert recorder.names() == ["app.job.start", "app.next.start", "app.next.stop", "app.job.stop"]
+    assert all("parent_span_context" not in metadata for _, _, metadata, _ in recorder.calls)
+
+
+def test_another_thread_can_work_within_a_span(recorder: Recorder) -> None:
+    telemetry.attach_prefix("h", "app.part", recorder)
+
+    def part(context: str) -> None:
+        with telemetry.within(context), telemetry.span("app.part"):
+            pass
+
+    with telemetry.span("app.whole") as whole:
+        thread = threading.Thread(target=part, args=(whole.context,))
+        thread.start()
+        thread.join()
+    assert recorder.facts("parent_span_context") == [whole.context] * 2
+
+
+def test_records_of_several_events_reach_who_keeps_them() -> None:
+    kept: list[telemetry.Record] = []
+    telemetry.attach_many_records("keeper", ["app.one", "app.two"], kept.append)
+    for name in ("app.one", "app.two.more", "app.two"):
+        telemetry.execute(name)
+    assert [telemetry.dotted(record[0]) for record in kept] == ["app.one", "app.two"]
+    with pytest.raises(TypeError, match="attach_many_records takes a list of names"):
+        telemetry.attach_many_records("other", "app.one", kept.append)
+
+
 FORK = """
 import os, threading
 from snakepit_nb import telemetry

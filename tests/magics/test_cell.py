@@ -133,3 +133,31 @@ def test_a_cell_is_told_from_start_to_end(shell: InteractiveShell) -> None:
     assert [each.name[-1] for each in told] == ["start", "stop", "start", "exception"]
     assert {each.metadata["pool"] for each in told} == {"default"}
     assert [each.metadata["name"] for each in told] == ["job", "job", None, None]
+
+
+def test_what_a_cell_asks_of_workers_names_it_as_its_parent_at_once_later_and_many_times(
+    shell: InteractiveShell,
+) -> None:
+    shell.push({"n": 1})
+    with capture_events("snakepit.cell", "snakepit.request") as captured:
+        run_cell(shell, "-n now", "n + 1")
+        job = run_cell(shell, "-b -n first", "n + 1")
+        later = run_cell(shell, "-b -n later", "first.result() + 1")
+        run_cell(shell, "--map i in range(2) -n runs --no-progress", "i")
+        run_cell(shell, "-b --map i in range(2) -n far --no-progress", "i").result()  # type: ignore[attr-defined]
+        assert later.result() == 3  # type: ignore[attr-defined]
+        assert job.done()  # type: ignore[attr-defined]
+        run_cell(shell, "-n last", "n")
+    cells = {
+        event.metadata["name"]: event.metadata["telemetry_span_context"]
+        for event in captured.named("snakepit.cell.start")
+    }
+    assert len(set(cells.values())) == len(cells) == 6
+    for kind in ("queued", "executed"):
+        asked = [
+            (event.metadata["command"], event.metadata["parent_span_context"])
+            for event in captured.named(f"snakepit.request.{kind}")
+        ]
+        assert set(asked) == set(cells.items())
+        assert len(asked) == 8
+    assert not any("parent_span_context" in event.metadata for event in captured.named("snakepit.cell.start"))
