@@ -81,7 +81,7 @@ widgets: python
 
 unit: environment
 	@printf '\n== Tests: pytest\n'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --durations=15 --durations-min=5 $(ARGS)
 
 # What must hold where memory cannot be shared, or not without a name in a file system.
 copied: environment

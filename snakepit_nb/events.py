@@ -49,6 +49,7 @@ REQUEST_QUEUED: Final = ("snakepit", "request", "queued")
 REQUEST_DISPATCHED: Final = ("snakepit", "request", "dispatched")
 REQUEST_PROGRESS: Final = ("snakepit", "request", "progress")
 REQUEST_EXECUTED: Final = ("snakepit", "request", "executed")
+REQUEST_WITHDRAWN: Final = ("snakepit", "request", "withdrawn")
 CELL: Final = ("snakepit", "cell")
 """The prefix to hand to `telemetry.span` for a cell."""
 CELL_START: Final = ("snakepit", "cell", "start")
@@ -144,6 +145,7 @@ ENVELOPE_METADATA: Final = (
     Key("pool", "str", optional=True),
     Key("worker_id", "str", optional=True),
     Key("parent_span_context", "str", optional=True),
+    Key("sample_rate", "float", optional=True),
     Key("synthetic", "bool", values=(True,), optional=True),
 )
 """What every event tells: the bus adds the stamps, the kernel adds the origin to what a worker emitted."""
@@ -329,6 +331,16 @@ _EVENTS = (
         (*_WORKER, _COMMAND),
     ),
     Event(
+        REQUEST_WITHDRAWN,
+        "A request that waited is over before a worker had it, or had it again: cancelled as a rule.",
+        (Key("queue_us", "int", "us"),),
+        (
+            _POOL,
+            _COMMAND,
+            _text("outcome", "error", "cancelled", "timeout", "crashed", "session_lost", "worker_gone"),
+        ),
+    ),
+    Event(
         CELL_START,
         "A `%%snakepit` cell begins: its line is understood and what it reads is about to be captured.",
         (Key("monotonic_time", "int", "ns"), Key("system_time", "int", "ns")),
@@ -385,7 +397,12 @@ _EVENTS = (
         ALERT_FIRED,
         "What an alert looks out for is the case; not again before its cooldown is over.",
         (Key("value", "float"), Key("limit", "float")),
-        (_text("alert"), _text("kind", "rate", "threshold", "absence"), _text("event")),
+        (
+            _text("alert"),
+            _text("kind", "rate", "threshold", "absence"),
+            _text("event"),
+            replace(_POOL, optional=True),
+        ),
     ),
     Event(
         TELEMETRY_HANDLER_FAILURE,

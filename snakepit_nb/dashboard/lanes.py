@@ -159,10 +159,6 @@ class Lanes:
             lane.workers.clear()
             lane.tainted_ns = 0
 
-    def idle(self) -> int:
-        """How many lanes have a worker, which may be busy."""
-        return sum(bool(lane.workers) for lane in self.all)
-
     def told(
         self, busy: Collection[int], now_ns: int, origin_ns: int, queued: int
     ) -> tuple[list[dict[str, Any]], dict[str, int]]:

@@ -42,7 +42,10 @@ _pack: Final = Struct("<dffIHHHBB").pack
 _QUEUED: Final = events.REQUEST_QUEUED
 _DISPATCHED: Final = events.REQUEST_DISPATCHED
 _EXECUTED: Final = events.REQUEST_EXECUTED
-_SAME: Final[Mapping[EventName, EventName]] = {name: name for name in (_QUEUED, _DISPATCHED, _EXECUTED)}
+_WITHDRAWN: Final = events.REQUEST_WITHDRAWN
+_SAME: Final[Mapping[EventName, EventName]] = {
+    name: name for name in (_QUEUED, _DISPATCHED, _EXECUTED, _WITHDRAWN)
+}
 NAMES: Final = frozenset(_SAME)
 """The events that it takes in."""
 
@@ -176,10 +179,19 @@ class Requests:
                     request = facts["request_id"]
                     if request not in opened:
                         waiting[request] = None
-                        # Nothing tells of a request that is cancelled while it waits, but the next one
-                        # that comes says how many there are.
+                        # Where an event was lost, the next one says how many there are.
                         if len(waiting) > measured["queue_size"] + 1:
                             self._gone(len(waiting) - measured["queue_size"] - 1)
+                    taken += 1
+                elif name is _WITHDRAWN:
+                    if facts["pool"] != pool:
+                        continue
+                    request = facts["request_id"]
+                    opened.pop(request, None)
+                    if request in waiting:
+                        del waiting[request]
+                        if not waiting:
+                            self.drained_ns = moment_of(facts) if "monotonic_ns" in facts else now
                     taken += 1
                 else:
                     same = _SAME.get(name)
@@ -269,14 +281,6 @@ class Requests:
             if len(told) >= _OPEN_TOLD:
                 break
         return told
-
-    def quiet(self, idle: int) -> None:
-        """Nothing was heard of requests for a while: where a worker idles, nothing can be waiting.
-
-        What waited has been cancelled meanwhile, which no event tells.
-        """
-        if idle and not any(worker.alive for worker, *_ in self._open.values()):
-            self._waiting.clear()
 
     def names_in_use(self) -> list[int]:
         """The names of what runs."""

@@ -26,7 +26,6 @@ Stretch: TypeAlias = "tuple[int, list[Record]]"
 
 _HELD: Final = 4_096
 _MOST: Final = 0xFFFF_FFFF
-_QUIET_NS: Final = 1_000_000_000
 
 
 class Tick(NamedTuple):
@@ -78,8 +77,6 @@ class Tracks:
         self.requests.adopt = self._adopt
         self.dropped = 0
         self._next = 1
-        self._requested_ns = origin_ns
-        self._requests_taken = 0
         self._kept: list[Stretch] = []
         self._kept_marks: list[Numbered] = []
 
@@ -111,7 +108,9 @@ class Tracks:
 
     def _other(self, number: int, record: Record) -> None:
         facts = record[2]
-        ours = facts["pool"] == self.pool if "pool" in facts else self._is_ours(number, record)
+        # An alert about no pool in particular is every pool's.
+        everyones = record[0] == events.ALERT_FIRED
+        ours = facts["pool"] == self.pool if "pool" in facts else everyones or self._is_ours(number, record)
         if ours:
             self._take(number, record)
 
@@ -162,10 +161,6 @@ class Tracks:
 
     def tick(self, now_ns: int) -> Tick:
         """What is new since the tick before."""
-        if self.requests.taken > self._requests_taken:
-            self._requests_taken, self._requested_ns = self.requests.taken, now_ns
-        elif self.requests.waiting and now_ns - self._requested_ns > _QUIET_NS:
-            self.requests.quiet(self.lanes.idle())
         self._relieve()
         if self.marks.saturated is not None and not self.requests.waiting:
             self.marks.relieved(now_ns)

@@ -66,9 +66,11 @@ class Metric:
         keep: Whether an event counts; None where all do.
         description: A sentence for people.
         buckets: The upper ends of a distribution's buckets, rising, without infinity.
-        down: The event that takes one away again, for a level.
-        over: The event that ends all of a pool, for a level.
-        by: The key of the metadata that names what is counted, for a level.
+        also: Other events that say that one is there, for a level.
+        down: The events that take one away again, for a level; those after which what `by` names has no
+            value any more, for a last value.
+        over: The event that ends all of a pool, for both.
+        by: The key of the metadata that names what is counted or measured, for both.
     """
 
     kind: Kind
@@ -81,7 +83,8 @@ class Metric:
     keep: Keep | None = None
     description: str = ""
     buckets: tuple[float, ...] = ()
-    down: EventName | None = None
+    also: tuple[EventName, ...] = ()
+    down: tuple[EventName, ...] = ()
     over: EventName | None = None
     by: str = ""
 
@@ -92,7 +95,8 @@ class Metric:
             >>> counter("snakepit.worker.recycled.count").events()
             (('snakepit', 'worker', 'recycled'),)
         """
-        return tuple(name for name in (self.event, self.down, self.over) if name is not None)
+        over = () if self.over is None else (self.over,)
+        return tuple(dict.fromkeys((self.event, *self.also, *self.down, *over)))
 
     def value(self, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> float | None:
         """What an event adds, in the metric's unit; None where it does not count or has no such number.
@@ -109,6 +113,8 @@ class Metric:
             return None
         if self.keep is not None and not self.keep(measurements, metadata):
             return None
+        if self.kind == "counter":
+            return 1
         # Every event counts as one, whether its record says so or not.
         found = measurements.get(self.measurement, metadata.get(self.measurement))
         if found is None and self.measurement == "count":
@@ -138,7 +144,7 @@ def _text(value: object) -> str:
 def counter(
     name: Name, *, tags: Sequence[str] = (), keep: Keep | None = None, called: str = "", description: str = ""
 ) -> Metric:
-    """How often an event happened; the last part of `name` is a measurement, `count` as a rule.
+    """How often an event happened, whatever it measured; `name` ends in a measurement, `count` as a rule.
 
     Args:
         name: The event's name and one of its measurements: `"snakepit.worker.recycled.count"`.
@@ -193,14 +199,34 @@ def last_value(  # noqa: PLR0913 - all by name but the first
     unit: str | tuple[str, str] | None = None,
     called: str = "",
     description: str = "",
+    down: Name | Sequence[Name] = (),
+    over: Name | None = None,
+    by: str = "",
 ) -> Metric:
-    """The newest value of a number of an event; arguments and errors as for `sum`.
+    """The newest value of a number of an event; other arguments and errors as for `sum`.
+
+    Args:
+        name: The event's name and the key of a number.
+        tags: Keys of the metadata by whose values it is kept apart.
+        keep: Whether an event counts.
+        unit: The unit of the number, or a pair: the unit that it is in and the one that is wanted.
+        called: The metric's own name.
+        description: A sentence for people.
+        down: The event, or events, after which what `by` names has no value any more.
+        over: The event after which nothing of its pool has one.
+        by: The key of the metadata that names what is measured, one of `tags`.
 
     Example:
         >>> last_value("snakepit.pool.saturated.queue_size", tags=["pool"]).kind
         'last_value'
     """
-    return _declared("last_value", name, tags, keep, called, description, unit)
+    ends = _ends(down, by)
+    if by and by not in tags:
+        message = f"by: {by!r} says whose value it is, so it has to be one of the tags, got {list(tags)!r}"
+        raise ValueError(message)
+    return _declared(
+        "last_value", name, tags, keep, called, description, unit, down=ends, over=_known(over), by=by
+    )
 
 
 def summary(  # noqa: PLR0913 - all by name but the first
@@ -257,8 +283,9 @@ def distribution(  # noqa: PLR0913 - all by name but the first
 def level(  # noqa: PLR0913 - all by name but the first
     name: Name,
     *,
-    down: Name,
+    down: Name | Sequence[Name],
     by: str,
+    also: Sequence[Name] = (),
     over: Name | None = None,
     tags: Sequence[str] = (),
     called: str = "",
@@ -268,10 +295,12 @@ def level(  # noqa: PLR0913 - all by name but the first
 
     Args:
         name: The event that brings one, and its measurement `count`.
-        down: The event that takes it away.
-        by: The key of the metadata that says which one: who is not there is not taken away.
+        down: The event, or events, that take it away.
+        by: The key of the metadata that says which one: who is not there is not taken away, and who is there
+            does not come again.
+        also: Other events that tell of one that is there: for who begins to listen late.
         over: The event after which none of its pool is there.
-        tags: Keys of the metadata by whose values it is counted apart; both events have them.
+        tags: Keys of the metadata by whose values it is counted apart.
         called: The metric's own name.
         description: A sentence for people.
 
@@ -283,13 +312,42 @@ def level(  # noqa: PLR0913 - all by name but the first
         >>> level(started, down=recycled, by="worker_id", tags=["pool"]).events()[1]
         ('snakepit', 'worker', 'recycled')
     """
-    ends = [as_name(each) for each in (down, over) if each is not None]
-    for each in ends:
-        if each[0] == "snakepit":
-            events.spec(each)
+    if isinstance(also, str):
+        message = f"also: expected a list of events, got the text {also!r}; write [{also!r}]"
+        raise TypeError(message)
+    others = tuple(each for each in map(_known, also) if each is not None)
+    for each in others:
+        _check((*each, "count"), (*tags, by))
     return _declared(
-        "level", name, tags, None, called, description, down=ends[0], over=ends[1] if over else None, by=by
+        "level", name, tags, None, called, description,
+        also=others, down=_ends(down, by), over=_known(over), by=by,
+    )  # fmt: skip
+
+
+def _known(event: Name | None) -> EventName | None:
+    """An event's name, of the catalogue where it is this product's."""
+    if event is None:
+        return None
+    name = as_name(event)
+    return events.spec(name).name if name[0] == "snakepit" else name
+
+
+def _ends(down: Name | Sequence[Name], by: str) -> tuple[EventName, ...]:
+    """The events that end something, all of which say what."""
+    # A tuple of texts without dots is one name.
+    one = isinstance(down, str) or (
+        isinstance(down, tuple)
+        and bool(down)
+        and all(isinstance(each, str) and "." not in each for each in down)
     )
+    given: Sequence[Name] = [down] if one else down  # type: ignore[list-item]
+    ends = tuple(each for each in map(_known, given) if each is not None)
+    if ends and not by:
+        message = "by: expected the key of the metadata that says what the events of `down` end, got nothing"
+        raise ValueError(message)
+    for each in ends:
+        _check((*each, "count"), (by,))
+    return ends
 
 
 def _declared(  # noqa: PLR0913, PLR0917 - what the kinds have in common
@@ -302,7 +360,8 @@ def _declared(  # noqa: PLR0913, PLR0917 - what the kinds have in common
     unit: str | tuple[str, str] | None = None,
     *,
     buckets: tuple[float, ...] = (),
-    down: EventName | None = None,
+    also: tuple[EventName, ...] = (),
+    down: tuple[EventName, ...] = (),
     over: EventName | None = None,
     by: str = "",
 ) -> Metric:
@@ -318,10 +377,12 @@ def _declared(  # noqa: PLR0913, PLR0917 - what the kinds have in common
         raise TypeError(message)
     event, measurement = parts[:-1], parts[-1]
     known = _check(parts, (*tags, *((by,) if by else ())))
-    wanted, factor = _conversion(unit, known.unit if known is not None else None)
+    wanted, factor = "", 1.0
+    if kind not in {"counter", "level"}:  # what is counted is events, whatever they measure
+        wanted, factor = _conversion(unit, known.unit if known is not None else None)
     return Metric(
         kind, event, measurement, called or dotted(parts), tuple(tags), wanted, factor, keep,
-        description, buckets, down, over, by,
+        description, buckets, also, down, over, by,
     )  # fmt: skip
 
 

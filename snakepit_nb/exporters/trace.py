@@ -44,6 +44,7 @@ _ORDER: Final[Mapping[EventName, int]] = {
     catalogue.REQUEST_QUEUED: 0,
     catalogue.REQUEST_DISPATCHED: 1,
     catalogue.REQUEST_EXECUTED: 3,
+    catalogue.REQUEST_WITHDRAWN: 3,
 }
 _BETWEEN: Final = 2
 _ENVELOPE: Final = frozenset(("count", "time_ns", "monotonic_ns", "pid"))
@@ -115,6 +116,7 @@ class _Trace:
             catalogue.REQUEST_QUEUED: self._queued,
             catalogue.REQUEST_DISPATCHED: self._dispatched,
             catalogue.REQUEST_EXECUTED: self._executed,
+            catalogue.REQUEST_WITHDRAWN: self._withdrawn,
             catalogue.WORKER_STATS: self._stats,
             catalogue.WORKER_STARTED: self._started,
             catalogue.WORKER_TAINTED: self._tainted,
@@ -195,6 +197,12 @@ class _Trace:
         begin = min(max(sent, now - ran), now)
         args = _args(measured, metadata)
         self._slices.append(_Slice(slot, str(metadata["command"]), begin, now, f"request,{outcome}", args))
+        self._count(now)
+
+    def _withdrawn(self, now: int, _: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        request = metadata["request_id"]
+        self._no_longer_waits(request, now)
+        self._sent.pop(request, None)
         self._count(now)
 
     def _no_longer_waits(self, request: object, now: int) -> None:

@@ -317,7 +317,8 @@ class Reception:
         if waiting:
             self._office.reactor.whatever_happens(future.run_callbacks)
         if not worker_id:
-            return  # it never reached a worker, and so was not executed
+            self._tell_withdrawn(request, outcome)
+            return
         queued_until = started_ns or request.sent_ns or time.monotonic_ns()
         telemetry.execute(
             events.REQUEST_EXECUTED,
@@ -327,6 +328,19 @@ class Reception:
                 "worker_id": worker_id,
                 "command": request.command,
                 "success": outcome == "ok",
+                "outcome": "crashed" if outcome == "broken" else outcome,
+                "request_id": request.number,
+                **request.parent,
+            },
+        )
+
+    def _tell_withdrawn(self, request: Request, outcome: str) -> None:
+        telemetry.execute(
+            events.REQUEST_WITHDRAWN,
+            {"queue_us": max(0, time.monotonic_ns() - request.submitted_ns) // _US},
+            {
+                "pool": self._name,
+                "command": request.command,
                 "outcome": "crashed" if outcome == "broken" else outcome,
                 "request_id": request.number,
                 **request.parent,
@@ -411,6 +425,9 @@ class Reception:
         office = self._office
         worker.arena = worker.channel.peer_arena = arena
         worker.lane.update(office.store)
+        with office.lock:
+            worker.greeted = True
+            office.forwarding.tell(worker)
         initializer = office.initializer
         if initializer is not None:
             worker.initializing = initializer.number

@@ -89,6 +89,10 @@ class Story:
             told["worker_id"] = worker
         self.tell(events.REQUEST_EXECUTED, at, measured, **{**told, **facts})
 
+    def withdrawn(self, request: int, at: float, outcome: str) -> None:
+        told = {"request_id": request, "command": "fit", "outcome": outcome}
+        self.tell(events.REQUEST_WITHDRAWN, at, {"queue_us": 5}, **told)
+
     def tick(self, at: float) -> Tick:
         """What is new."""
         return self.tracks.tick(round(at * SECOND))

@@ -11,7 +11,8 @@ from snakepit_nb import events
 from snakepit_nb.dashboard.marks import LOOKS
 from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
 from snakepit_nb.dashboard.requests import BUDGET, NAMES
-from tests.dashboard.story import Story
+from snakepit_nb.dashboard.tracks import Tracks
+from tests.dashboard.story import POOL, Story
 
 
 @pytest.fixture
@@ -122,24 +123,32 @@ def test_what_waits_is_counted(story: Story) -> None:
     assert story.summary()["queued"] == 2
 
 
-def test_what_was_cancelled_while_it_waited_is_gone_with_the_next_that_waits(story: Story) -> None:
+@pytest.mark.parametrize("outcome", ["error", "cancelled", "timeout", "crashed"])
+def test_what_is_withdrawn_while_it_waits_waits_no_more_and_has_no_bar(story: Story, outcome: str) -> None:
+    story.started()
+    story.rows()
+    for size in range(2):
+        story.queued(size + 1, 1.0, size)
+    story.withdrawn(1, 2.0, outcome)
+    story.withdrawn(7, 2.0, outcome)
+    assert story.summary()["queued"] == 1
+    assert story.rows() == []
+    assert story.summary()["requests"][outcome] == 0
+
+
+def test_what_waits_to_be_tried_again_and_is_withdrawn_does_not_run_any_more(story: Story) -> None:
+    story.started()
+    story.sent(1, 1.0)
+    assert len(story.told()["open"]) == 1
+    story.withdrawn(1, 2.0, "timeout")
+    assert story.told()["open"] == []
+
+
+def test_the_next_that_waits_says_how_many_do_where_an_event_was_lost(story: Story) -> None:
     for size in range(100):
         story.queued(size + 1, 1.0, size)
     story.queued(101, 2.0, 0)
     assert story.summary()["queued"] == 1
-
-
-def test_what_was_cancelled_while_it_waited_is_gone_when_a_worker_idles(story: Story) -> None:
-    story.started()
-    story.sent(1, 0.5)
-    story.queued(2, 1.0, 0)
-    story.tick(1.1)
-    story.tick(3.0)
-    assert story.summary()["queued"] == 1  # the worker is busy, so it may well wait
-    story.ended(1, 3.1)
-    story.tick(3.2)
-    story.tick(5.0)
-    assert story.summary()["queued"] == 0
 
 
 def test_with_more_requests_than_the_budget_they_become_density_and_every_marker_stays_a_row(
@@ -331,6 +340,19 @@ def test_what_else_happens_is_a_marker(story: Story, mark: Mark) -> None:
     lane = 1 if "worker_id" in facts else POOL_LANE
     assert row == (kind, 2.0, 0.0, extra, lane, 1 if lane else 0, name, Outcome.NONE, 2)
     assert story.summary()["events"] == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"), [({}, 1), ({"pool": POOL}, 1), ({"pool": "another"}, 0)], ids=["no", "this", "other"]
+)
+def test_an_alert_shows_in_its_pools_timeline_and_in_all_where_it_names_none(
+    facts: dict[str, object], shown: int
+) -> None:
+    tracks = Tracks(0, POOL)
+    told = {"alert": "churn", "kind": "rate", "event": "app.lost", **facts}
+    tracks.add((events.ALERT_FIRED, {"value": 11, "limit": 10}, told, 0, 5, 1, 0))
+    (rows, *_) = tracks.tick(10).tables[1:]
+    assert [(row["kind"], row["lane"]) for row in rows] == [(Kind.ALERT, POOL_LANE)] * shown
 
 
 def test_every_event_of_the_catalogue_shows_or_is_known_not_to(story: Story) -> None:

@@ -69,6 +69,29 @@ def test_saturation_is_told_when_no_worker_is_free_and_something_waits(gate: Gat
     assert (full.metadata["available_workers"], full.metadata["busy_workers"]) == (0, 1)
 
 
+def test_every_request_that_never_reached_a_worker_is_told_once_as_withdrawn(gate: Gate) -> None:
+    with testing.capture_events("snakepit.request") as seen, Pool(1, name="waits") as pool:
+        running = pool.request(gate.task, (None,), alone=True)
+        gate.wait_begun()
+        cancelled = pool.submit(abs, -1)
+        cancelled.cancel()
+        expired = pool.request(abs, (-1,), timeout=0.05)
+        outcome(expired)
+        left = pool.submit(abs, -1)
+        pool.kill()
+        seen.wait_for(events.REQUEST_WITHDRAWN, 3)
+    withdrawn = seen.named(events.REQUEST_WITHDRAWN)
+    for event in withdrawn:
+        assert not events.check(event.name, event.measurements, event.metadata)
+    assert {event.metadata["request_id"]: event.metadata["outcome"] for event in withdrawn} == {
+        cancelled.request_id: "cancelled",
+        expired.request_id: "timeout",
+        left.request_id: "cancelled",
+    }
+    (executed,) = seen.named(events.REQUEST_EXECUTED)
+    assert executed.metadata["request_id"] == running.request_id
+
+
 def test_every_request_that_reached_a_worker_is_told_once_however_it_ended(
     pool: Pool, gates: Callable[[], Gate]
 ) -> None:
