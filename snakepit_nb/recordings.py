@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from snakepit_nb.exporters.table import RawEvent
+    from snakepit_nb.exporters.recorded import Heard
 
 _MESSAGE: Final = b"\xff\xff\xff\xff"
 _END: Final = _MESSAGE + bytes(4)
@@ -64,10 +64,10 @@ class _File:
     path: Path
     told: Mapping[str, Any] = field(default_factory=dict)
     tables: list[pa.Table] = field(default_factory=list)
-    lines: list[RawEvent] = field(default_factory=list)
+    lines: list[Heard] = field(default_factory=list)
     lost: int = 0
 
-    def events(self) -> list[RawEvent]:
+    def events(self) -> list[Heard]:
         told = self.told if "measured" in self.told else None
         return [*self.lines, *(event for each in self.tables for event in recorded.as_events(each, told))]
 
@@ -128,7 +128,7 @@ def load(
     return made if as_ == "arrow" else _as_frame(made)
 
 
-def events(path: str | PathLike[str], *, rotated: bool = True) -> list[RawEvent]:
+def events(path: str | PathLike[str], *, rotated: bool = True) -> list[Heard]:
     """The events of a recording as handlers got them, and in that order: name, measurements, metadata.
 
     Args, errors and warnings are those of `load`.

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from snakepit_nb.events import CATALOGUE, ENVELOPE_MEASUREMENTS, ENVELOPE_METADATA
 from snakepit_nb.exporters.table import TYPES
@@ -20,8 +20,10 @@ from snakepit_nb.telemetry import as_name, dotted, heard
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from snakepit_nb.exporters.table import RawEvent
     from snakepit_nb.telemetry import EventName, Record
+
+Heard: TypeAlias = "tuple[EventName, dict[str, float], dict[str, object]]"
+"""An event as handlers get it: name, measurements, metadata."""
 
 REST: Final = "rest"
 HEADER: Final = b"snakepit_nb"
@@ -230,7 +232,7 @@ def as_line(record: Record) -> str:
     return as_json({"event": dotted(name), "measurements": measured, "metadata": told})
 
 
-def from_line(text: str) -> RawEvent:
+def from_line(text: str) -> Heard:
     """The event of a line.
 
     Raises:
@@ -385,7 +387,7 @@ def _rest(record: Record, keys: Keys, title: str, clean: str) -> str | None:
     return as_json(rest) if rest else None
 
 
-def as_events(table: pa.Table, told: Mapping[str, Any] | None = None) -> list[RawEvent]:
+def as_events(table: pa.Table, told: Mapping[str, Any] | None = None) -> list[Heard]:
     """The events of rows, as handlers got them.
 
     Args:
@@ -428,6 +430,6 @@ def as_events(table: pa.Table, told: Mapping[str, Any] | None = None) -> list[Ra
     return [(tuples[name], *part) for name, part in zip(names, parts, strict=True)]
 
 
-def as_records(events: Iterable[RawEvent]) -> list[Record]:
+def as_records(events: Iterable[Heard]) -> list[Record]:
     """Events as the bus records them."""
     return [(name, dict(measured), dict(told), 0, 0, 0, 0) for name, measured, told in events]

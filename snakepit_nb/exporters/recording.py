@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
-    from snakepit_nb.exporters.table import RawEvent
+    from snakepit_nb.exporters.recorded import Heard
     from snakepit_nb.telemetry import Name, Record
 
 _LOG: Final = logging.getLogger(__name__)
@@ -322,7 +322,7 @@ class Recording(Attachment):
             f"{self._ring.maxlen:,}",
         )
 
-    def events(self) -> list[RawEvent]:
+    def events(self) -> list[Heard]:
         """The last events, oldest first, as handlers get them: name, measurements, metadata."""
         self.flush()
         with self._guard:

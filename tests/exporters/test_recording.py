@@ -169,7 +169,7 @@ def test_a_full_file_is_set_aside_and_the_oldest_is_let_go(path: Path) -> None:
     assert parts(path) == [path.name, f"{path.name}.1", f"{path.name}.2"]
     assert max(each.stat().st_size for each in path.parent.iterdir()) <= 65_536
     numbers = [measured["number"] for _, measured, _ in recordings.events(path)]
-    assert numbers == list(range(numbers[0], 60))
+    assert numbers == list(range(60))[-len(numbers) :]
     newest = [measured["number"] for _, measured, _ in recordings.events(path, rotated=False)]
     assert 0 < len(newest) < len(numbers)
     assert newest == numbers[-len(newest) :]
