@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import nbformat
 import pytest
 
-from tests.notebooks import Executed, executed, pictures, printed, value
+from tests.kernels import Notebook
+from tests.notebooks import ROOT, Executed, executed, pictures, printed, value
 from tests.prometheus import program
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,9 @@ def test_a_real_server_answers_what_the_notebook_asks(notebook: Executed) -> Non
 
 def test_it_counts_in_the_notebook_as_well(notebook: Executed) -> None:
     (table,) = [output.data["text/plain"] for output in notebook.cells["table"].outputs]
-    assert re.search(r"^request\.executed +outcome=crashed +1 ", table, re.MULTILINE)
-    assert re.search(r"^worker\.crash +classification=abort +1 ", table, re.MULTILINE)
+    assert re.search(r"^request\.executed +pool=default, outcome=crashed +1 ", table, re.MULTILINE)
+    assert re.search(r"^zero_copy\.bytes .*copied=false +[\d.]+ MB", table, re.MULTILINE)
+    assert re.search(r"^worker\.crash +pool=default, classification=abort +1 ", table, re.MULTILINE)
 
 
 def test_only_the_crash_and_the_misspelling_fail(notebook: Executed) -> None:
@@ -63,12 +63,20 @@ def test_only_the_crash_and_the_misspelling_fail(notebook: Executed) -> None:
     assert "did you mean reason?" in error.evalue
 
 
-def test_without_a_server_it_shows_the_text_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    cells = executed("06_prometheus", tmp_path / "out").cells
-    assert "no prometheus here" in printed(cells["start"])
-    (text,) = [output.data["text/markdown"] for output in cells["recycled"].outputs]
-    assert re.search(r'mine_recycled_total\{notebook="06",pool="default",reason="worker_died"\} 1\.0', text)
-    assert cells["figure"].outputs == []
+@pytest.mark.usefixtures("clients_event_loop")
+def test_without_a_server_it_shows_the_text_and_says_so() -> None:
+    stored = nbformat.read(ROOT / "notebooks" / "06_prometheus.ipynb", as_version=4).cells
+    source = {cell.id: cell.source for cell in stored}
+    with Notebook() as kernel:
+        kernel.run("import os\nos.environ['PATH'] = ''").ok()
+        for cell in ("load", "metrics", "exporter"):
+            kernel.run(source[cell]).ok()
+        assert "no prometheus here" in kernel.run(source["start"]).ok().stdout
+        kernel.run(source["ask"]).ok()
+        kernel.run("%snakepit start -w 1\n%snakepit recycle").ok()
+        result = kernel.run(source["recycled"]).ok().result
+        assert result is not None
+        text = result["text/markdown"]
+        assert re.search(r'mine_recycled_total\{notebook="06",pool="default",reason="manual"\} \d', text)
+        assert kernel.run(source["figure"]).ok().displays == []
+        kernel.run(source["close"]).ok()

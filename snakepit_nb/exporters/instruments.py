@@ -1,6 +1,6 @@
 """Metrics as instruments of OpenTelemetry.
 
-*Rule:* what only adds up is told once for each batch, whatever the number of events; a histogram wants each
+*Rule:* what only adds up is told now and then, whatever the number of events; a histogram wants each
 value.
 *Rule:* a meter has one instrument for each name, and keeps it: exporters that come and go share it.
 """
@@ -75,8 +75,11 @@ class Instruments:
         return self._tally.events
 
     def take(self, batch: list[Record]) -> None:
-        """Measure a batch."""
+        """Count events, and record what histograms want of them."""
         self._tally.take(batch)
+
+    def tell(self) -> None:
+        """Tell what was added up since the last time."""
         for metric, values in self._tally.families():
             add = self._adds.get(metric.name)
             for labels, value in values.items() if add is not None else ():

@@ -86,16 +86,18 @@ class OpenTelemetryExporter(Attachment):
 
     def take(self, batch: list[Record]) -> None:
         """Measure, and draw what happened."""
-        self._instruments.take(batch)
         take = self._spans.take
         for start in range(0, len(batch), _PIECE):
             if start:
                 self._batches.breathe()
-            for record in batch[start : start + _PIECE]:
+            piece = batch[start : start + _PIECE]
+            self._instruments.take(piece)
+            for record in piece:
                 try:
                     take(record)
                 except Exception:  # noqa: BLE001 - one event more or less; the others are owed their spans
                     self._fails(record)
+        self._instruments.tell()
 
     def _fails(self, record: Record) -> None:
         if not self._failed:

@@ -18,8 +18,6 @@ from snakepit_nb.magics.tables import Column, as_html, as_text, block, paragraph
 from snakepit_nb.magics.values import OFF
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from IPython.core.interactiveshell import InteractiveShell
 
     from snakepit_nb.exporters.prometheus import PrometheusExporter
@@ -55,7 +53,8 @@ class Figures:
 
     def __init__(self, counted: Aggregates, pool: str | None = None, since: str = "") -> None:
         self._about = "all pools" if pool is None else f"pool {pool}"
-        self._rows = [tuple(cell or _NOTHING for cell in row) for row in _spoken(counted.rows(pool))]
+        # An empty name is that of the row above.
+        self._rows = [(name, *(cell or _NOTHING for cell in rest)) for name, *rest in counted.rows(pool)]
         self._notes = [
             f"{name}: {count:,} events are counted under other, for there were too many label values"
             for name, count in counted.folded.items()
@@ -73,11 +72,6 @@ class Figures:
         table = as_html(_COLUMNS, self._rows) if self._rows else paragraph("nothing was counted so far")
         notes = [paragraph(note, faint=True) for note in self._notes]
         return block(paragraph(f"of {self._about}", title="metrics"), table, *notes)
-
-
-def _spoken(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows, each with its metric's name, which an empty cell says for the one above."""
-    return [(name or "\N{DITTO MARK}", *rest) for name, *rest in rows]
 
 
 def metrics(pool: str | None, serve: int | str | None = None) -> Figures | None:

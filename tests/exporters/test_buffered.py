@@ -1,4 +1,4 @@
-"""Queues in front of slow sinks: order, bounds, drops that are told, and an end that waits for what is left."""
+"""Queues before slow sinks: order, bounds, drops that are told, and an end that waits for what is left."""
 
 from __future__ import annotations
 
