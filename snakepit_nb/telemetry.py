@@ -67,10 +67,11 @@ class Attached(NamedTuple):
 class _Slot:
     """One life of a handler id; compared by identity, so that a late failure never detaches a successor."""
 
-    __slots__ = ("facts", "generation", "replayed")
+    __slots__ = ("facts", "generation", "replayed", "takes")
 
     def __init__(self, facts: Attached, generation: int) -> None:
         self.facts = facts
+        self.takes = facts.function if facts.records else None
         self.generation = generation
         self.replayed = False
 
@@ -116,12 +117,13 @@ class _Batch(NamedTuple):
 
 
 class _Bus:
-    __slots__ = ("forward", "lock", "pid", "ring", "routes", "seen")
+    __slots__ = ("forward", "lock", "passes", "pid", "ring", "routes", "seen")
 
     def __init__(self) -> None:
         self.routes = _Routes({}, 0)
         self.ring: deque[Record | _Batch] = deque(maxlen=RING_SIZE)
         self.forward: Callable[[Record], object] | None = None
+        self.passes: Callable[[EventName], bool] | None = None
         self.seen: dict[EventName, None] = {}
         self.lock = threading.RLock()  # reentrant: a finaliser may emit, its handler fail, while we hold it
         self.pid = os.getpid()
@@ -391,10 +393,13 @@ def execute_batch(unpack: Unpack) -> None:
         execute(name, measurements, metadata)
 
 
-def forward_to(function: Callable[[Record], object] | None) -> None:
+def forward_to(
+    function: Callable[[Record], object] | None, passes: Callable[[EventName], bool] | None = None
+) -> None:
     """Have every event from now on taken to another process by this function, which must not raise.
 
-    It is called with each event as it was recorded, before the handlers; None ends it.
+    It is called with each event as it was recorded, before the handlers; None ends it. Where it leaves
+    events out, `passes` says of a name whether that can be taken there at all; `wants` asks it.
 
     Example:
         >>> forward_to(lambda record: print(dotted(record[0])))
@@ -402,7 +407,7 @@ def forward_to(function: Callable[[Record], object] | None) -> None:
         app.near
         >>> forward_to(None)
     """
-    _bus.forward = function
+    _bus.forward, _bus.passes = function, passes
 
 
 def _as_dict(argument: str, given: object) -> dict[str, Any]:
@@ -418,11 +423,12 @@ def _deliver(slots: tuple[_Slot, ...], record: Record) -> None:
     name, measurements, metadata, wall, clock, pid, _ = record
     failures: list[dict[str, object]] | None = None
     for slot in slots:
-        facts = slot.facts
+        takes = slot.takes
         try:
-            if facts.records:
-                facts.function(record)
+            if takes is not None:
+                takes(record)
                 continue
+            facts = slot.facts
             facts.function(
                 name,
                 {"count": 1, **measurements},
@@ -491,8 +497,10 @@ def wants(event: Name) -> bool:
         route = routes.get(event)
     except TypeError:  # as in execute
         route = None
-    if _bus.forward is not None or route is not None:
-        return _bus.forward is not None or bool(route and route[1])
+    if _bus.forward is not None and (_bus.passes is None or _bus.passes(as_name(event))):
+        return True
+    if route is not None:
+        return bool(route[1])
     name = as_name(event)
     return any(slot.hears(name) for slot in routes.slots.values())
 

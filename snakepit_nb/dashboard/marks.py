@@ -66,7 +66,7 @@ LOOKS: Final[Mapping[EventName, Look]] = MappingProxyType(
         events.SESSION_OPENED: Look(Kind.SESSION_OPENED, "session"),
         events.SESSION_LOST: Look(Kind.SESSION_LOST, "session"),
         events.TELEMETRY_DROPPED: Look(Kind.DROPPED, "queue", "dropped"),
-        events.ALERT_FIRED: Look(Kind.ALERT, "alert", "value"),
+        events.ALERT_FIRED: Look(Kind.ALERT, "alert", "value", here=False),
     }
 )
 """The rows that are made alike; those of other events are made each by its own method."""

@@ -108,7 +108,9 @@ class Tracks:
 
     def _other(self, number: int, record: Record) -> None:
         facts = record[2]
-        ours = facts["pool"] == self.pool if "pool" in facts else self._is_ours(number, record)
+        # An alert about no pool in particular is every pool's.
+        everyones = record[0] == events.ALERT_FIRED
+        ours = facts["pool"] == self.pool if "pool" in facts else everyones or self._is_ours(number, record)
         if ours:
             self._take(number, record)
 

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Final, Self
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _SIZE: Final = 100_000
 _GLANCE: Final = 0.25
+_PAUSE: Final = 0.0002
 _AT_EXIT: Final = 0.5  # seconds, of the 1.5 that a kernel has for all that ends
 _ids: Final = count(1)
 _alive: Final[weakref.WeakSet[Batches]] = weakref.WeakSet()
@@ -43,6 +45,8 @@ class Batches:
         size: How many records may wait.
         interval: Seconds from the first record of a batch to the batch.
         name: What `telemetry.dropped` calls the queue.
+        piece: How many records are written at a time, with a moment for other threads in between: where one
+            takes long, who emits would else wait for the interpreter that long.
 
     Attributes:
         dropped: How many records there was no room for.
@@ -67,33 +71,40 @@ class Batches:
         size: int = _SIZE,
         interval: float = 0.25,
         name: str = "exporter",
+        piece: int = _SIZE,
     ) -> None:
         if type(size) is not int or size < 1:
             message = f"size: expected how many events may wait, a whole number from 1 on, got {size!r}"
             raise ValueError(message)
         self.dropped = 0
         self._write, self._size, self._interval, self._name = write, size, interval, name
+        self._piece = piece
         self._told = 0
         self._begin()
 
     def _begin(self) -> None:
-        self._waiting: deque[Record | threading.Event] = deque()
+        self._waiting: deque[Record] = deque()
+        self._flushes: deque[threading.Event] = deque()
         self._news = threading.Event()
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = self._failed = False
+        self._asleep = True
+        self._room = self._size
 
     def put(self, record: Record) -> None:
         """Take a record; for `telemetry.attach_records`. It never blocks and never raises."""
-        if len(self._waiting) >= self._size or self._closed:
+        waiting = self._waiting
+        if len(waiting) < self._room:
+            waiting.append(record)
+            if self._asleep:
+                self._wake()
+        else:
             self.dropped += 1
-            return
-        self._waiting.append(record)
-        if not self._news.is_set():
-            self._wake()
 
     def _wake(self) -> None:
+        self._asleep = False
         if self._thread is None:
             with self._lock:
                 if self._thread is None and not self._closed:
@@ -113,7 +124,7 @@ class Batches:
         if self._thread is threading.current_thread():
             return False
         written = threading.Event()
-        self._waiting.append(written)
+        self._flushes.append(written)
         self._hurry.set()
         self._news.set()
         until = time.monotonic() + timeout
@@ -129,6 +140,7 @@ class Batches:
         What is put from here on is dropped. Idempotent.
         """
         self._closed = True
+        self._room = 0
         thread = self._thread
         self._hurry.set()
         self._news.set()
@@ -141,31 +153,37 @@ class Batches:
 
     def _run(self) -> None:
         while True:
-            self._news.wait()
-            if not self._closed:
+            self._asleep = True
+            # Whoever puts a record looks whether we sleep only after that, and we look for one only now.
+            if not self._waiting and not self._closed and not self._flushes:
+                self._news.wait()
+            self._asleep = False
+            self._news.clear()
+            if not self._closed and not self._flushes:
                 self._hurry.wait(self._interval)
             self._hurry.clear()
-            self._news.clear()
             self._turn()
             if self._closed and not self._waiting:
                 return
 
     def _turn(self) -> None:
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         take = self._waiting.popleft
-        found = [take() for _ in repeat(None, len(self._waiting))]
-        batch = [each for each in found if not isinstance(each, threading.Event)]
-        try:
-            if batch:
-                self._write(batch)
-            self._failed = False
-        except BaseException:  # noqa: BLE001 - whatever the sink does, the next batch may go well
-            if not self._failed:
-                _LOG.exception("the queue %r could not write %d events", self._name, len(batch))
-            self._failed = True
+        batch = [take() for _ in repeat(None, len(self._waiting))]
+        for start in range(0, len(batch), self._piece):
+            if start and not flushes and not self._flushes and not self._closed:
+                time.sleep(_PAUSE)
+            piece = batch[start : start + self._piece]
+            try:
+                self._write(piece)
+                self._failed = False
+            except BaseException:  # noqa: BLE001 - whatever the sink does, the next batch may go well
+                if not self._failed:
+                    _LOG.exception("the queue %r could not write %d events", self._name, len(piece))
+                self._failed = True
         self._tell_dropped()
-        for each in found:
-            if isinstance(each, threading.Event):
-                each.set()
+        for each in flushes:
+            each.set()
 
     def _tell_dropped(self) -> None:
         lost = self.dropped - self._told
@@ -177,6 +195,7 @@ class Batches:
         """This is another process now: the thread is not here, and what waits is the parent's to write."""
         self._begin()
         self._closed = True
+        self._room = 0
 
 
 class Buffered:
@@ -265,9 +284,10 @@ class Attachment:
         name: What the exporter's queue is called.
         size: How many records may wait.
         interval: Seconds from the first record of a batch to the batch.
+        piece: How many records `take` gets at a time, as for `Batches`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name but the first
         self,
         heard: Iterable[Name] | None = None,
         *,
@@ -275,11 +295,14 @@ class Attachment:
         name: str,
         size: int = _SIZE,
         interval: float = 0.25,
+        piece: int = _SIZE,
     ) -> None:
         self._heard = None if heard is None else tuple(dict.fromkeys(map(telemetry.as_name, heard)))
         self._prefix = prefix
+        self._name = name
+        self._ended = False
         self._handler_id = f"snakepit_nb.{name}:{next(_ids)}"
-        self._batches = Batches(self.take, size=size, interval=interval, name=name)
+        self._batches = Batches(self.take, size=size, interval=interval, name=name, piece=piece)
 
     def take(self, batch: list[Record]) -> None:
         """Do with the records what the exporter is for; in the queue's thread."""
@@ -294,8 +317,12 @@ class Attachment:
         """Begin to listen; with `replay` to the recent events from before as well.
 
         Raises:
+            RuntimeError: it was closed.
             telemetry.AlreadyAttached: it is attached.
         """
+        if self._ended:
+            message = f"this {self._name} was closed; make another one"
+            raise RuntimeError(message)
         if self._heard is None:
             telemetry.attach_records(self._handler_id, self._prefix, self._batches.put)
         else:
@@ -314,11 +341,14 @@ class Attachment:
 
     def close(self) -> None:
         """Listen no more, finish what came, and let go of everything. Idempotent."""
+        self._ended = True
         self.detach()
         self._batches.close()
 
     def __enter__(self) -> Self:
-        return self.attach()
+        with suppress(telemetry.AlreadyAttached):  # by hand, to have a replay, say
+            self.attach()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from snakepit_nb import events
 from snakepit_nb.wire import codec, messages
+from snakepit_nb.wire.sampling import ALL
 
 if TYPE_CHECKING:
     from snakepit_nb.pool import actions
@@ -46,6 +47,9 @@ class Dispatch:
             packet = stream.opening() + packet
         if function.key not in worker.known:
             packet = codec.encode(messages.Define(function.key, function.data, b"")) + packet
+        rules = office.forwarding.rules
+        if worker.rules is not rules:
+            packet = office.forwarding.news() + packet
         returns = office.store.take_returns(worker.peer)
         if returns:
             packet = codec.encode(messages.Release(codec.pack_leases(returns))) + packet
@@ -59,6 +63,7 @@ class Dispatch:
             return
         now = time.monotonic_ns()
         request.sent_ns = now
+        worker.rules = rules
         request.worker_id = worker_id
         if arguments.leases:
             office.repeats.spare(request)
@@ -116,6 +121,7 @@ class Dispatch:
         for said in steering:
             # What runs goes on, and waits for it.
             office.say(said.request_id, codec.encode(said))
+        office.forwarding.tell(worker)
         if taken:
             # Whoever waits at this worker for one of them waits at the wrong place now.
             worker.nudge(NUDGE)
@@ -129,6 +135,8 @@ class Dispatch:
                 if request is not None:
                     request.worker_id = ""
                     request.sent_ns = 0
+            case messages.Forward():
+                worker.rules = ALL
             case messages.Release(leases):
                 for lease in codec.unpack_leases(leases):
                     office.store.give_back(worker.peer, lease)

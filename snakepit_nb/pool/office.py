@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from snakepit_nb.pool import actions
     from snakepit_nb.pool.breaker import Breaker
     from snakepit_nb.pool.failures import Failures
+    from snakepit_nb.pool.forwarding import Forwarding
     from snakepit_nb.pool.lifecycle import Lifecycle
     from snakepit_nb.pool.output import OutputSink
     from snakepit_nb.pool.process import WorkerProcess
@@ -41,6 +42,7 @@ class Office(Protocol):
     breaker: Breaker
     failures: Failures
     sessions: Sessions
+    forwarding: Forwarding
     sink: Callable[[], OutputSink]
     reactor: Reactor
     lifecycle: Lifecycle

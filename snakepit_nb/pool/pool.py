@@ -471,6 +471,43 @@ class Pool(concurrent.futures.Executor):
         """
         self._supervisor.recycle(worker_id)
 
+    def forward(self, prefix: telemetry.Name, rate: float = 1.0) -> None:
+        """Have the workers send only some of the events whose names begin with `prefix`, from now on.
+
+        Where several prefixes fit, the longest one decides. Of a span all events are sent or none; of others
+        every n-th of a name, the first one included. An event that is one of several says so by
+        `sample_rate` in its metadata. A worker follows at the latest from its next request on.
+
+        What workers tell of themselves can be thinned as well: without `snakepit.zero_copy` and
+        `snakepit.request.progress` the timeline lacks what was shared and copied there, and bars of progress.
+        What tells that events were lost, or that a handler failed, is always sent.
+
+        Args:
+            prefix: `"app.step"`, say; `""` for all events.
+            rate: Which share of them is sent, from 0, none, to 1, all.
+
+        Raises:
+            TypeError, ValueError: `prefix` is no name, or `rate` no number from 0 to 1.
+            PoolClosed, PoolBroken: there are no workers any more.
+
+        Example:
+            >>> with Pool(1) as pool:
+            ...     pool.forward("app", 0)
+            ...     pool.forward("app.epoch")
+            ...     pool.forwarding()
+            {'app': 0.0, 'app.epoch': 1.0}
+        """
+        self._supervisor.forward(prefix, rate)
+
+    def forwarding(self) -> dict[str, float]:
+        """What `forward` was told: by prefix the share that is sent. All events are where none fits.
+
+        Example:
+            >>> Pool(1).forwarding()
+            {}
+        """
+        return self._supervisor.forwarding.rules.told()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base class's signature
         """Take no more work and end the workers when the last request is answered. Idempotent.
 

@@ -30,6 +30,7 @@ from snakepit_nb.wire.channel import Channel
 from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.messages import Phase
+from snakepit_nb.wire.sampling import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -261,6 +262,8 @@ class WorkerProcess:
         self.attending = threading.Lock()
         self.phase = Phase.GREETING
         self.known = Kept()
+        self.greeted = False
+        self.rules = ALL
         self.arena = ""
         self.started = False
         self.initializing = 0

@@ -425,6 +425,9 @@ class Reception:
         office = self._office
         worker.arena = worker.channel.peer_arena = arena
         worker.lane.update(office.store)
+        with office.lock:
+            worker.greeted = True
+            office.forwarding.tell(worker)
         initializer = office.initializer
         if initializer is not None:
             worker.initializing = initializer.number

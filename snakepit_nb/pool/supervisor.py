@@ -20,6 +20,7 @@ from snakepit_nb.pool.breaker import Breaker
 from snakepit_nb.pool.dealing import Manner
 from snakepit_nb.pool.dispatch import NUDGE, Dispatch
 from snakepit_nb.pool.failures import Failures
+from snakepit_nb.pool.forwarding import Forwarding
 from snakepit_nb.pool.interrupts import Uninterrupted
 from snakepit_nb.pool.lifecycle import Lifecycle
 from snakepit_nb.pool.reactor import Reactor
@@ -94,6 +95,7 @@ class Supervisor:
         self.sessions = Sessions(self)
         self.repeats = Repeats(self)
         self.failures = Failures()
+        self.forwarding = Forwarding(self)
         self.breaker = Breaker(self, chosen.breaker, chosen.breaker_reset)
         self.limited = bounds.max_queue is not None
         self._bounds = bounds
@@ -282,6 +284,17 @@ class Supervisor:
                     self.tell(events.POOL_RESIZED, {}, facts)
                 self.changed()
             self.flush()
+
+    def forward(self, prefix: object, rate: object) -> None:
+        """Have the workers send this share of the events whose names begin so.
+
+        Raises:
+            PoolClosed, PoolBroken: the pool has no workers any more.
+            TypeError, ValueError: as for `Rules.set`.
+        """
+        self.check_open()
+        with Uninterrupted():
+            self.forwarding.set(prefix, rate)
 
     def end_session(self, name: str) -> None:
         """Have a session's worker forget it."""

@@ -61,6 +61,7 @@ _KINDS: Final[tuple[tuple[int, type, str], ...]] = (
     (18, messages.More, "nn"),
     (19, messages.Enough, "n"),
     (20, messages.Interrupt, "n"),
+    (21, messages.Forward, "b"),
 )
 _BY_TAG: Final = {tag: _Layout(tag, kind, fields) for tag, kind, fields in _KINDS}
 _BY_KIND: Final = {layout.build: layout for layout in _BY_TAG.values()}

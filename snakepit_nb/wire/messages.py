@@ -59,6 +59,12 @@ class Interrupt(NamedTuple):
     request_id: int
 
 
+class Forward(NamedTuple):
+    """Kernel to worker: which events to send from now on (see `sampling`)."""
+
+    rules: bytes
+
+
 class Release(NamedTuple):
     """Either way: these leases (unsigned 64-bit numbers, packed) of yours are no longer used here."""
 
@@ -170,6 +176,7 @@ Message = (
     | More
     | Enough
     | Interrupt
+    | Forward
     | Release
     | Introduce
     | Dismiss
@@ -229,6 +236,7 @@ WHAT_MAY_FOLLOW: Final[Mapping[tuple[Side, Phase], Mapping[type, Phase]]] = {
         More: Phase.SERVING,
         Enough: Phase.SERVING,
         Interrupt: Phase.SERVING,
+        Forward: Phase.SERVING,
         Release: Phase.SERVING,
         Spill: Phase.SERVING,
         Stop: Phase.STOPPING,

@@ -30,6 +30,7 @@ from snakepit_nb.wire.forwarding import pack_events
 from snakepit_nb.wire.kept import Kept
 from snakepit_nb.wire.lane import DescriptorLane
 from snakepit_nb.wire.payload import Packed, Prepared, prepare, unpack
+from snakepit_nb.wire.sampling import Rules, Sampler
 from snakepit_nb.worker import namespace, pulse, shell
 from snakepit_nb.worker.functions import Function
 from snakepit_nb.worker.here import Here
@@ -80,6 +81,7 @@ class Worker:
         self._running = False
         self._forked = False
         self._events: deque[Noted] = deque()
+        self._sampler: Sampler | None = None
         self._streams: LiveStreams | None = None
         self._outflows: dict[int, Outflow] = {}
 
@@ -95,7 +97,7 @@ class Worker:
         """Run what the kernel sends until it says stop or is gone."""
         self._streams = LiveStreams(self._send_output, lambda: self._here.request_id)
         shell.install(self._send_display, self._streams.flush)
-        telemetry.forward_to(self._note_event)
+        telemetry.forward_to(self._note_event, self._passes)
         signal.signal(signal.SIGINT, self._interrupted)
         os.register_at_fork(after_in_child=self._abandon)
         channel = self._channel
@@ -132,6 +134,8 @@ class Worker:
                 self._outflows[request_id] = self._outflow(credit)
             case messages.More() | messages.Enough():
                 self._steer(message)
+            case messages.Forward(rules):
+                self._sampler = Sampler(Rules.unpack(rules))
             case messages.Stop():
                 return False
             case _:
@@ -324,9 +328,18 @@ class Worker:
         if self._forked:
             return  # a process that a call forked inherits this, and not the right to our socket
         name, measurements, metadata, wall, clock, _, _ = record
+        if self._sampler is not None:
+            rate = self._sampler.rate(name, metadata)
+            if not rate:
+                return
+            if rate < 1:
+                metadata = {**metadata, "sample_rate": rate}
         self._events.append((name, measurements, metadata, wall, clock, self._here.request_id))
         if len(self._events) >= _EVENTS:
             self._channel.send(codec.encode(messages.Events(self._here.request_id, self._batch())), wait=True)
+
+    def _passes(self, name: telemetry.EventName) -> bool:
+        return self._sampler is None or self._sampler.passes(name)
 
     def _abandon(self) -> None:
         """In a process that a call forked: the conversation with the kernel is its parent's."""

@@ -11,7 +11,8 @@ from snakepit_nb import events
 from snakepit_nb.dashboard.marks import LOOKS
 from snakepit_nb.dashboard.protocol import POOL_LANE, Kind, Outcome
 from snakepit_nb.dashboard.requests import BUDGET, NAMES
-from tests.dashboard.story import Story
+from snakepit_nb.dashboard.tracks import Tracks
+from tests.dashboard.story import POOL, Story
 
 
 @pytest.fixture
@@ -339,6 +340,19 @@ def test_what_else_happens_is_a_marker(story: Story, mark: Mark) -> None:
     lane = 1 if "worker_id" in facts else POOL_LANE
     assert row == (kind, 2.0, 0.0, extra, lane, 1 if lane else 0, name, Outcome.NONE, 2)
     assert story.summary()["events"] == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"), [({}, 1), ({"pool": POOL}, 1), ({"pool": "another"}, 0)], ids=["no", "this", "other"]
+)
+def test_an_alert_shows_in_its_pools_timeline_and_in_all_where_it_names_none(
+    facts: dict[str, object], shown: int
+) -> None:
+    tracks = Tracks(0, POOL)
+    told = {"alert": "churn", "kind": "rate", "event": "app.lost", **facts}
+    tracks.add((events.ALERT_FIRED, {"value": 11, "limit": 10}, told, 0, 5, 1, 0))
+    (rows, *_) = tracks.tick(10).tables[1:]
+    assert [(row["kind"], row["lane"]) for row in rows] == [(Kind.ALERT, POOL_LANE)] * shown
 
 
 def test_every_event_of_the_catalogue_shows_or_is_known_not_to(story: Story) -> None:

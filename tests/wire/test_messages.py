@@ -20,7 +20,7 @@ WORKER_ONLY = {
     messages.Display,
     messages.Events,
 }
-KERNEL_ONLY = {messages.Define, messages.Call, messages.Stop}
+KERNEL_ONLY = {messages.Define, messages.Call, messages.Stop, messages.Forward}
 ON_THE_LANE = {messages.Introduce, messages.Dismiss}
 
 

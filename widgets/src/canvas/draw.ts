@@ -21,6 +21,9 @@ import { drawMarks } from "./marks";
 import { heights, LAYERS, paletteOf, Pixels } from "./pixels";
 import { xOf } from "./scales";
 
+/** How high the strip of a span of the user's own is, with the gap to the next. */
+const STRIP = 5;
+
 export class Painter {
   readonly drawn: Drawn = nothingDrawn();
   private readonly pixels = new Pixels();
@@ -59,12 +62,13 @@ export class Painter {
     this.movePatterns(ctx, frame);
     this.drawAreas(ctx, frame);
     this.drawSums(ctx, frame);
-    this.drawSpans(ctx, frame);
+    this.drawCells(ctx, frame);
     this.placeBars(frame);
     this.placeOpen(frame);
     this.drawWaits(ctx, frame);
     this.drawBars(ctx, frame);
     this.drawOpen(ctx, frame);
+    this.drawYours(ctx, frame);
     drawMarks(ctx, frame, drawn, colours, this.surface);
     drawNow(ctx, frame, colours);
     this.drawOutline(ctx, frame, frame.hover, colours.fg, 1.5);
@@ -173,25 +177,51 @@ export class Painter {
     });
   }
 
-  private drawSpans(ctx: Ctx, frame: Frame): void {
-    const { rows, layout, scene, colours, drawn } = { ...frame, colours: this.colours, drawn: this.drawn };
+  private drawCells(ctx: Ctx, frame: Frame): void {
+    const { rows, layout, scene } = frame;
     for (let n = 0; n < scene.spans.length; n++) {
       const i = scene.spans.data[n]!;
-      const box = layout.boxes[layout.boxOf[rows.lane(i)]!]!;
-      const cell = rows.kind(i) === Kind.CELL;
+      if (rows.kind(i) !== Kind.CELL) continue;
       const [x0, x1] = this.edges(frame, rows.t(i), rows.t(i) + rows.dur(i));
-      const [y, height] = cell ? this.trackOf(frame, box, frame.tracks.of(rows.number(i)), 0) : [box.barTop + box.barHeight - 4, 4];
-      const bad = rows.outcome(i) > Outcome.OK;
-      ctx.fillStyle = cell ? colours.cell : colours.user;
-      ctx.fillRect(x0, y, x1 - x0, height);
-      if (bad) {
-        ctx.fillStyle = this.fills[rows.outcome(i)] ?? colours.error;
-        ctx.fillRect(x0, y + height - 3, x1 - x0, 3);
-        this.overlay(ctx, this.hatch, x0, y + height - 3, x1 - x0, 3);
-      }
-      if (cell) this.letters.write(ctx, frame.text(rows.name(i)), x0, x1, y + height / 2, height, colours.fg, frame);
-      drawn.spans.push(x0, y, x1, y + height, i, rows.outcome(i));
+      const [y, height] = this.trackOf(frame, layout.boxes[layout.boxOf[rows.lane(i)]!]!, frame.tracks.of(rows.number(i)), 0);
+      this.drawSpan(ctx, this.colours.cell, rows.outcome(i), i, x0, y, x1, height);
+      this.letters.write(ctx, frame.text(rows.name(i)), x0, x1, y + height / 2, height, this.colours.fg, frame);
     }
+  }
+
+  /** Spans of the user's own: strips on the lower edge of the bar that they are part of, the inner ones below the outer ones. */
+  private drawYours(ctx: Ctx, frame: Frame): void {
+    const { rows, layout, scene } = frame;
+    const yours = [...scene.spans.data.subarray(0, scene.spans.length)].filter((i) => rows.kind(i) === Kind.USER);
+    // An outer span ends after its inner ones, so it comes later.
+    yours.sort((a, b) => rows.t(a) - rows.t(b) || rows.dur(b) - rows.dur(a));
+    const within = layout.boxes.map((): number[] => []);
+    for (const i of yours) {
+      const at = layout.boxOf[rows.lane(i)]!;
+      const box = layout.boxes[at]!;
+      const end = rows.t(i) + rows.dur(i);
+      const outer = within[at]!;
+      while (outer.length > 0 && outer[outer.length - 1]! <= rows.t(i)) outer.pop();
+      const top = box.barTop + box.barHeight - STRIP;
+      const deepest = Math.floor((box.y + box.height - top) / STRIP) - 1;
+      const [x0, x1] = this.edges(frame, rows.t(i), end);
+      const y = top + Math.min(outer.length, deepest) * STRIP;
+      ctx.fillStyle = this.colours.bg;
+      ctx.fillRect(x0 - 1, y - 1, x1 - x0 + 2, STRIP + 1);
+      this.drawSpan(ctx, this.colours.user, rows.outcome(i), i, x0, y, x1, STRIP - 1);
+      outer.push(end);
+    }
+  }
+
+  private drawSpan(ctx: Ctx, colour: string, outcome: number, i: number, x0: number, y: number, x1: number, height: number): void {
+    ctx.fillStyle = colour;
+    ctx.fillRect(x0, y, x1 - x0, height);
+    if (outcome > Outcome.OK) {
+      ctx.fillStyle = this.fills[outcome] ?? this.colours.error;
+      ctx.fillRect(x0, y + height - 3, x1 - x0, 3);
+      this.overlay(ctx, this.hatch, x0, y + height - 3, x1 - x0, 3);
+    }
+    this.drawn.spans.push(x0, y, x1, y + height, i, outcome);
   }
 
   private placeBars(frame: Frame): void {

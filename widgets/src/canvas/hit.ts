@@ -25,6 +25,7 @@ export function hitTest(drawn: Drawn, rows: Rows, open: readonly Open[], sieve: 
   };
   return (
     row(drawn.glyphs, 1) ??
+    row(drawn.spans, 0) ??
     running() ??
     row(drawn.bars, 0) ??
     row(drawn.bars, NEAR) ??

@@ -13,6 +13,8 @@ const BARS: readonly [string, string][] = [
   ["timeout", "timeout"],
   ["crashed", "lost to a crash"],
   ["wait", "waited in the queue"],
+  ["cell", "cell"],
+  ["user", "span of yours"],
   ["tainted", "slot tainted: takes no work"],
   ["saturated", "pool saturated"],
   ["density", "many requests: busy share, failures in red"],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { asProperties, channels, COLOUR_NAMES, DARK, inkOn, LIGHT, luminance, readColours } from "../../src/canvas/colours";
 import { BY_WEIGHT, glyphOf, paintGlyph } from "../../src/canvas/glyphs";
+import { hitTest } from "../../src/canvas/hit";
 import { radiusOfBytes } from "../../src/canvas/marks";
 import { heights } from "../../src/canvas/pixels";
 import { Kind, Outcome } from "../../src/protocol";
@@ -201,5 +202,42 @@ describe("colours", () => {
     expect(channels("rgb(1, 2, 3)")).toEqual([1, 2, 3]);
     expect(channels("rgba(1 2 3 / 50%)")).toEqual([1, 2, 3]);
     expect(channels("rebeccapurple")).toEqual([128, 128, 128]);
+  });
+});
+
+describe("a span of one's own", () => {
+  const own: Row = { ...bar, t: 2.5, dur: 2, id: 2, kind: Kind.USER };
+  const inner: Row = { ...own, t: 3, dur: 1, id: 3 };
+
+  it("lies on the lower edge of the bar that it is part of, and is painted after it", () => {
+    const { calls, drawn } = picture({ rows: [bar, own], span });
+    const painted = calls.filter(({ name }) => name === "fillRect").map(({ fill, args }) => ({ fill, args }));
+    const [x, y] = [drawn.spans.x0.data[0]!, drawn.spans.y0.data[0]!];
+    const strip = painted.findIndex(({ fill, args }) => fill === LIGHT.user && args[0] === x && args[1] === y);
+    const below = painted.findIndex(({ fill, args }) => fill === LIGHT.ok && args[0] === drawn.bars.x0.data[0]!);
+    expect(below).toBeGreaterThan(-1);
+    expect(strip).toBeGreaterThan(below);
+    expect(y).toBeGreaterThan((drawn.bars.y0.data[0]! + drawn.bars.y1.data[0]!) / 2);
+    expect(y).toBeLessThan(drawn.bars.y1.data[0]!);
+  });
+
+  it("has those within it below it, though they end first, and stays in its lane", () => {
+    const { drawn, layout } = picture({ rows: [bar, inner, own], span });
+    const top = (row: number): number => drawn.spans.y0.data[[0, 1].find((n) => drawn.spans.what.data[n] === row)!]!;
+    expect(top(1)).toBeGreaterThan(top(2));
+    expect(drawn.spans.y1.data[1]).toBeLessThanOrEqual(layout.boxes[layout.boxOf[1]!]!.y + layout.boxes[layout.boxOf[1]!]!.height);
+  });
+
+  it("that failed shows it", () => {
+    const { calls } = picture({ rows: [{ ...own, outcome: Outcome.ERROR }], span });
+    expect(calls.some(({ name, fill }) => name === "fillRect" && fill === LIGHT.error)).toBe(true);
+  });
+
+  it("is what the pointer finds where it lies on a bar", () => {
+    const { drawn, ring, sieve } = picture({ rows: [bar, own], span });
+    const { spans } = drawn;
+    const y = (spans.y0.data[0]! + spans.y1.data[0]!) / 2;
+    expect(hitTest(drawn, ring, [], sieve, (spans.x0.data[0]! + spans.x1.data[0]!) / 2, y)!.row).toBe(1);
+    expect(hitTest(drawn, ring, [], sieve, (spans.x0.data[0]! + spans.x1.data[0]!) / 2, drawn.bars.y0.data[0]! + 3)!.row).toBe(0);
   });
 });
