@@ -18,7 +18,7 @@ define step
 @$(3) || { printf '\n== FAILED: %s (to run only this: make %s)\n' '$(2)' '$(1)' >&2; exit 1; }
 endef
 
-.PHONY: help demo test lab lint types contracts events widgets unit copied kernels bench soak docs clean python environment debian
+.PHONY: help demo test lab lint types contracts events widgets unit copied kernels bench soak docs site links clean python environment debian
 .NOTPARALLEL:
 
 help:
@@ -36,6 +36,8 @@ help:
 	  'make bench      us and the peers in one run: of calls, or with BENCH=arrays of arrays' \
 	  'make soak       minutes of random work with random faults; then the books are compared' \
 	  'make docs       write the generated pages of docs/' \
+  'make site       the documentation as a site: out/site/index.html' \
+  'make links      try the links of the documentation that lead out; needs a network' \
 	  'make clean      remove what the commands wrote, but .venv'
 
 python:
@@ -71,6 +73,7 @@ contracts: environment
 
 events: environment
 	$(call step,events,Docs: the events page matches the catalogue,$(BIN)/python docs/generate_events.py --check)
+	$(call step,events,Docs: the page of the magics matches their grammar,$(BIN)/python docs/generate_magics.py --check)
 
 # The bundle is committed: who does not change the front end needs no Node.
 widgets: python
@@ -78,7 +81,7 @@ widgets: python
 
 unit: environment
 	@printf '\n== Tests: pytest\n'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --durations=15 --durations-min=5 $(ARGS)
 
 # What must hold where memory cannot be shared, or not without a name in a file system.
 copied: environment
@@ -100,6 +103,14 @@ soak: environment
 
 docs: environment
 	@$(BIN)/python docs/generate_events.py
+	@$(BIN)/python docs/generate_magics.py
+
+# The tests build it as well, and look at it in a browser.
+site: environment
+	@$(BIN)/python tools/site.py out/site
+
+links: environment
+	@$(BIN)/python tools/site.py --links out/links
 
 clean:
 	rm -rf widgets/node_modules out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,15 +15,19 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from snakepit_nb import registry
+from snakepit_nb import recordings, registry
 from snakepit_nb.dashboard import answers
 from snakepit_nb.dashboard.feed import Feed
 from snakepit_nb.dashboard.protocol import FORMATS
+from snakepit_nb.dashboard.replaying import Replay
 from snakepit_nb.dashboard.timeline import Timeline
 from snakepit_nb.errors.types import PoolClosed, PoolError
 from snakepit_nb.pool.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
     from snakepit_nb.dashboard.history import RawEvent
 
 _lock: Final = threading.RLock()
@@ -57,7 +61,75 @@ class _OneForAPool(type(Timeline)):  # type: ignore[misc]  # it comes without ty
             return made
 
 
-class Dashboard(Timeline, metaclass=_OneForAPool):
+class _Board(Timeline):
+    """A timeline whose events can be had, and written to files."""
+
+    _name: str
+
+    def events(self) -> list[RawEvent]:
+        """The events that are kept, oldest first, each as name, measurements and metadata.
+
+        Example:
+            In a notebook: `[name for name, _, _ in dashboard.events()]`.
+        """
+        return self._feed.events()
+
+    def export(self, path: str | Path) -> Path:
+        """Write what is shown to a file; the ending of its name says as what.
+
+        `.trace.json` (or `.json`) is a trace that Perfetto opens, `.html` a page with the same timeline that
+        needs no kernel and no network, `.svg` a picture, `.csv`, `.parquet` and `.arrow` the table of events.
+
+        Raises:
+            ValueError: The name has another ending.
+
+        Example:
+            In a notebook: `dashboard.export("run.html")`.
+        """
+        target = Path(path)
+        kind = answers.ending_of(target.name)
+        if not kind:
+            endings = ", ".join(ending for ending, _ in FORMATS.values())
+            text = f"{target.name!r} does not say what to write; give it one of the endings {endings}"
+            raise ValueError(text)
+        target.write_bytes(self.file(kind)[2])
+        return target
+
+    def file(self, kind: str) -> tuple[str, str, bytes]:
+        """A file of what is shown: its name, its type, and what is in it.
+
+        Args:
+            kind: One of `protocol.FORMATS`.
+
+        Example:
+            In a notebook: `dashboard.file("svg")[1]` is `'image/svg+xml'`.
+        """
+        ending, mime = FORMATS[kind]
+        return f"{self._name}{ending}", mime, self._written(kind, ending)
+
+    def _written(self, kind: str, ending: str) -> bytes:
+        # Each of these is loaded by who wants one.
+        if kind == "trace":
+            from snakepit_nb.exporters.trace import as_trace  # noqa: PLC0415
+
+            return json.dumps(as_trace(self.events(), pool=self._name)).encode()
+        if kind == "svg":
+            from snakepit_nb.dashboard.picture import as_svg  # noqa: PLC0415
+
+            return as_svg(self._feed.frame()).encode()
+        if kind == "html":
+            from snakepit_nb.dashboard.page import as_page  # noqa: PLC0415
+
+            return as_page(self._feed.frame(), title=f"pool {self._name}").encode()
+        from snakepit_nb.exporters import table  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory(prefix="snakepit_nb-") as folder:
+            target = Path(folder) / f"events{ending}"
+            table.write(target, self.events())
+            return target.read_bytes()
+
+
+class Dashboard(_Board, metaclass=_OneForAPool):
     """The live timeline of a pool, as a widget; a pool has one, and asking again gives the same.
 
     As the last line of a cell it is shown below it, as often as you like. When the pool stops, on `close()`,
@@ -130,67 +202,40 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
                     del _shared[pool]
         super().close()
 
-    def events(self) -> list[RawEvent]:
-        """The events that are kept, oldest first, each as name, measurements and metadata.
+    @classmethod
+    def from_recording(
+        cls,
+        path: str | PathLike[str],
+        pool: str | None = None,
+        *,
+        mini: bool = False,
+        height: int = 0,
+    ) -> Replayed:
+        """The timeline of a recording: all that was recorded of a pool, with no pool behind it.
 
-        Example:
-            In a notebook: `[name for name, _, _ in dashboard.events()]`.
-        """
-        return self._feed.events()
-
-    def export(self, path: str | Path) -> Path:
-        """Write what is shown to a file; the ending of its name says as what.
-
-        `.trace.json` (or `.json`) is a trace that Perfetto opens, `.html` a page with the same timeline that
-        needs no kernel and no network, `.svg` a picture, `.csv`, `.parquet` and `.arrow` the table of events.
-
-        Raises:
-            ValueError: The name has another ending.
-
-        Example:
-            In a notebook: `dashboard.export("run.html")`.
-        """
-        target = Path(path)
-        kind = answers.ending_of(target.name)
-        if not kind:
-            endings = ", ".join(ending for ending, _ in FORMATS.values())
-            text = f"{target.name!r} does not say what to write; give it one of the endings {endings}"
-            raise ValueError(text)
-        target.write_bytes(self.file(kind)[2])
-        return target
-
-    def file(self, kind: str) -> tuple[str, str, bytes]:
-        """A file of what is shown: its name, its type, and what is in it.
+        It is the same widget, without anything that could be done to the pool: look closer, filter, read
+        every event, write files. It has no end but `close()`, which leaves the report.
 
         Args:
-            kind: One of `protocol.FORMATS`.
+            path: What `exporters.recording.Recording` wrote, or `export` as `.arrow` or `.parquet`.
+            pool: Which pool, where it is of several.
+            mini: Make a small one, of the lanes alone.
+            height: Pixels of the lanes; 0 for what they need.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            recordings.NotARecording: It is none.
+            ValueError: It is of several pools and `pool` does not say which, or of none.
+
+        Warns:
+            recordings.RecordingTruncated: It was cut short; what is whole is shown.
 
         Example:
-            In a notebook: `dashboard.file("svg")[1]` is `'image/svg+xml'`.
+            In a notebook: `snakepit_nb.Dashboard.from_recording("run.arrows")`.
         """
-        ending, mime = FORMATS[kind]
-        return f"{self._name}{ending}", mime, self._written(kind, ending)
-
-    def _written(self, kind: str, ending: str) -> bytes:
-        # Each of these is loaded by who wants one.
-        if kind == "trace":
-            from snakepit_nb.exporters.trace import as_trace  # noqa: PLC0415
-
-            return json.dumps(as_trace(self.events(), pool=self._name)).encode()
-        if kind == "svg":
-            from snakepit_nb.dashboard.picture import as_svg  # noqa: PLC0415
-
-            return as_svg(self._feed.frame()).encode()
-        if kind == "html":
-            from snakepit_nb.dashboard.page import as_page  # noqa: PLC0415
-
-            return as_page(self._feed.frame(), title=f"pool {self._name}").encode()
-        from snakepit_nb.exporters import table  # noqa: PLC0415
-
-        with tempfile.TemporaryDirectory(prefix="snakepit_nb-") as folder:
-            target = Path(folder) / f"events{ending}"
-            table.write(target, self.events())
-            return target.read_bytes()
+        found = recordings.events(path)
+        name = _recorded_pool(found, pool, Path(path).name)
+        return Replayed(name, found, mini=mini, height=height)
 
     # What the timeline asks about the pool, and has done to it
 
@@ -229,6 +274,60 @@ class Dashboard(Timeline, metaclass=_OneForAPool):
         pool = self._pool()
         failure = pool.failure(number) if pool is not None else None
         return None if failure is None else (failure.html(), failure.text())
+
+
+class Replayed(_Board):
+    """The timeline of a recording; `Dashboard.from_recording` makes one.
+
+    Args:
+        name: The pool's name.
+        events: What was recorded.
+        mini: Whether only the lanes are shown.
+        height: Pixels of the lanes; 0 for what they need.
+    """
+
+    def __init__(self, name: str, events: Sequence[RawEvent], *, mini: bool = False, height: int = 0) -> None:
+        self._name = name
+        super().__init__(
+            name,
+            lambda send: Replay(name, send, events),
+            is_over=lambda: False,
+            act=_cannot,
+            error_of=lambda _: None,
+            export=self.file,
+            mini=mini,
+            height=height,
+            follow=False,
+            recorded=True,
+            ended="this is a recording",
+        )
+
+    def __repr__(self) -> str:
+        """Which pool it shows."""
+        return f"<Dashboard of a recording of pool {self._name!r}{', closed' if self.closed else ''}>"
+
+
+def _cannot(action: str, given: dict[str, Any]) -> str:
+    del given
+    text = f"this is a recording: there is nothing to {action}"
+    raise PoolError(text)
+
+
+def _recorded_pool(found: Sequence[RawEvent], wanted: object, file: str) -> str:
+    pools = dict.fromkeys(name for _, _, told in found if isinstance(name := told.get("pool"), str))
+    there = ", ".join(map(repr, pools))
+    if wanted is not None and not isinstance(wanted, str):
+        text = f"pool: expected the name of a pool that was recorded, got {wanted!r}"
+        raise TypeError(text)
+    if not pools:
+        text = f"{file} has no event of a pool; it has {len(found):,} events in all"
+    elif wanted is not None and wanted not in pools:
+        text = f"{file} has no pool {wanted!r}; it has {there}"
+    elif wanted is None and len(pools) > 1:
+        text = f"{file} is of several pools, {there}; say which: pool={next(iter(pools))!r}"
+    else:
+        return wanted or next(iter(pools))
+    raise ValueError(text)
 
 
 def _pool_of(pool: object) -> Pool:

@@ -437,10 +437,22 @@ def spec(event: Name) -> Event:
     raise UnknownEvent(message)
 
 
-def check(event: Name, measurements: Mapping[str, object], metadata: Mapping[str, object]) -> list[str]:
+def check(
+    event: Name,
+    measurements: Mapping[str, object],
+    metadata: Mapping[str, object],
+    *,
+    whole: bool = True,
+) -> list[str]:
     """What is wrong with an event as it was emitted or delivered: a sentence for each fault.
 
     The envelope may be missing, since the bus adds it on delivery.
+
+    Args:
+        event: Its name.
+        measurements: Its numbers.
+        metadata: Its other facts.
+        whole: Whether every key has to be there; without, only what is given is looked at.
 
     Example:
         >>> check("snakepit.circuit_breaker.closed", {}, {"pool": 3})
@@ -451,18 +463,19 @@ def check(event: Name, measurements: Mapping[str, object], metadata: Mapping[str
     except UnknownEvent as unknown:
         return [str(unknown)]
     told = f"of {dotted(entry.name)}"
-    return [
-        *_complaints(f"measurement {{!r}} {told}", entry.measurements, ENVELOPE_MEASUREMENTS, measurements),
-        *_complaints(f"metadata {{!r}} {told}", entry.metadata, ENVELOPE_METADATA, metadata),
-    ]
+    parts = (
+        (f"measurement {{!r}} {told}", entry.measurements, ENVELOPE_MEASUREMENTS, measurements),
+        (f"metadata {{!r}} {told}", entry.metadata, ENVELOPE_METADATA, metadata),
+    )
+    return [complaint for part in parts for complaint in _complaints(*part, whole=whole)]
 
 
 def _complaints(
-    place: str, keys: tuple[Key, ...], envelope: tuple[Key, ...], given: Mapping[str, object]
+    place: str, keys: tuple[Key, ...], envelope: tuple[Key, ...], given: Mapping[str, object], *, whole: bool
 ) -> list[str]:
     known = {key.name: key for key in (*envelope, *keys)}
     complaints = [f"{place.format(name)}: no such key" for name in given if name not in known]
-    for key in keys:
+    for key in keys if whole else ():
         due = not key.optional if key.when is None else given.get(key.when[0]) == key.when[1]
         if due and key.name not in given:
             complaints.append(f"{place.format(key.name)}: missing, expected {key.expectation()}")

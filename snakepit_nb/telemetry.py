@@ -67,10 +67,11 @@ class Attached(NamedTuple):
 class _Slot:
     """One life of a handler id; compared by identity, so that a late failure never detaches a successor."""
 
-    __slots__ = ("facts", "generation", "replayed")
+    __slots__ = ("facts", "generation", "replayed", "takes")
 
     def __init__(self, facts: Attached, generation: int) -> None:
         self.facts = facts
+        self.takes = facts.function if facts.records else None
         self.generation = generation
         self.replayed = False
 
@@ -422,11 +423,12 @@ def _deliver(slots: tuple[_Slot, ...], record: Record) -> None:
     name, measurements, metadata, wall, clock, pid, _ = record
     failures: list[dict[str, object]] | None = None
     for slot in slots:
-        facts = slot.facts
+        takes = slot.takes
         try:
-            if facts.records:
-                facts.function(record)
+            if takes is not None:
+                takes(record)
                 continue
+            facts = slot.facts
             facts.function(
                 name,
                 {"count": 1, **measurements},

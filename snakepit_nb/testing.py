@@ -1,6 +1,7 @@
 """For tests of what runs on snakepit_nb: see the events, assert on them, fire one by hand.
 
 *Rule:* nothing here waits by sleeping; who waits for an event is woken by it.
+*Rule:* a fact is compared by `==`, so that `pytest.approx(...)` and `unittest.mock.ANY` can stand for values.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Captured(Sequence[CapturedEvent]):
         return iter(self._events.copy())
 
     def __repr__(self) -> str:
-        return f"<Captured {len(self)} events: {self._seen()}>"
+        return f"<Captured {len(self)} event{'' if len(self) == 1 else 's'}: {self._seen()}>"
 
     def named(self, name: Name) -> list[CapturedEvent]:
         """The captured events of exactly this name, in order."""
@@ -125,6 +126,7 @@ class Captured(Sequence[CapturedEvent]):
             ...     print(captured.wait_for("app.hello", who="world")[0])
             app.hello count=1 who='world'
         """
+        __tracebackhide__ = True  # pytest shows the line that waits, and not this one
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
@@ -177,6 +179,7 @@ def assert_event(captured: Sequence[CapturedEvent], name: Name, /, **facts: obje
         >>> assert_event(captured, "app.job.done", job="import", rows=3).measurements["rows"]
         3
     """
+    __tracebackhide__ = True
     wanted = as_name(name)
     same = [event for event in captured if event.name == wanted]
     for event in same:
@@ -185,6 +188,55 @@ def assert_event(captured: Sequence[CapturedEvent], name: Name, /, **facts: obje
     near = "; ".join(str(event) for event in same or captured) or "nothing"
     message = f"expected {_wanted(name, facts)}, captured: {near}"
     raise AssertionError(message)
+
+
+def assert_no_event(captured: Sequence[CapturedEvent], name: Name, /, **facts: object) -> None:
+    """Assert that no event of a name was captured whose metadata, or else measurements, hold these facts.
+
+    It looks at what was captured so far: wait first for what has to be over by then.
+
+    Raises:
+        AssertionError: there is one; it lists them.
+
+    Example:
+        >>> with capture_events("app") as captured:
+        ...     telemetry.execute("app.job.done", {"rows": 3}, {"job": "import"})
+        >>> assert_no_event(captured, "app.job.done", job="export")
+    """
+    __tracebackhide__ = True
+    wanted = as_name(name)
+    found = "; ".join(str(event) for event in captured if event.name == wanted and event.has(facts))
+    if found:
+        message = f"expected no {_wanted(name, facts)}, captured: {found}"
+        raise AssertionError(message)
+
+
+def assert_in_order(captured: Sequence[CapturedEvent], *names: Name) -> list[CapturedEvent]:
+    """Return captured events of these names that came in this order, whatever came before, after or between.
+
+    Raises:
+        AssertionError: they did not; it says which one is missing after which, and what was captured.
+
+    Example:
+        >>> with capture_events("app") as captured:
+        ...     for name in ("app.start", "app.step", "app.stop"):
+        ...         telemetry.execute(name)
+        >>> len(assert_in_order(captured, "app.start", "app.stop"))
+        2
+    """
+    __tracebackhide__ = True
+    found: list[CapturedEvent] = []
+    left = iter(captured)
+    for name in names:
+        wanted = as_name(name)
+        event = next((each for each in left if each.name == wanted), None)
+        if event is None:
+            after = f" after {found[-1]}" if found else ""
+            seen = ", ".join(dotted(each.name) for each in captured) or "nothing"
+            message = f"expected {dotted(name)}{after}, captured in this order: {seen}"
+            raise AssertionError(message)
+        found.append(event)
+    return found
 
 
 def _wanted(name: Name, facts: Mapping[str, object]) -> str:
@@ -198,8 +250,12 @@ def synthetic(
 ) -> None:
     """Fire an event by hand, marked `synthetic: true`, so that alerts and metrics leave it out.
 
+    An event of this package is checked against the catalogue, since a handler that is tested with a key that
+    never comes is not tested; keys that the test does not need may be missing.
+
     Raises:
         events.UnknownEvent: a name of the namespace `snakepit` that the catalogue does not have.
+        ValueError: a key that the event does not have, or a value that this key never has.
 
     Example:
         >>> with capture_events("snakepit.worker") as captured:
@@ -209,4 +265,8 @@ def synthetic(
     """
     if as_name(event)[0] == "snakepit":
         events.spec(event)
+        wrong = events.check(event, measurements or {}, metadata or {}, whole=False)
+        if wrong:
+            message = f"there is no such event: {'; '.join(wrong)}"
+            raise ValueError(message)
     telemetry.execute(event, measurements, {**(metadata or {}), "synthetic": True})

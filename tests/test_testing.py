@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
+from typing import Final
+from unittest.mock import ANY
 
 import pytest
 
 from snakepit_nb import events, telemetry, testing
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "testing.md"
 
 
 def test_only_the_asked_for_events_are_captured_and_only_inside_the_block() -> None:
@@ -113,6 +121,74 @@ def test_assert_event_returns_the_first_that_fits_by_metadata_or_measurement() -
     assert testing.assert_event(captured, "app.job", rows=2) is captured[1]
 
 
+def test_a_fact_may_be_anything_that_knows_what_it_equals() -> None:
+    with testing.capture_events("app") as captured:
+        telemetry.execute("app.job", {"seconds": 0.3}, {"name": "a"})
+    assert testing.assert_event(captured, "app.job", seconds=pytest.approx(0.3), name=ANY) is captured[0]
+    with pytest.raises(AssertionError, match="missing"):
+        testing.assert_event(captured, "app.job", missing=ANY)
+
+
+def test_assert_no_event_shows_those_that_there_are() -> None:
+    with testing.capture_events("app") as captured:
+        telemetry.execute("app.job", {"rows": 1}, {"name": "a"})
+        telemetry.execute("app.job", {"rows": 2}, {"name": "a"})
+        telemetry.execute("app.job", {"rows": 3}, {"name": "b"})
+    testing.assert_no_event(captured, "app.job", name="c")
+    testing.assert_no_event(captured, "app.jobs")
+    testing.assert_no_event([], "app.job")
+    with pytest.raises(AssertionError) as failure:
+        testing.assert_no_event(captured, "app.job", name="a")
+    assert str(failure.value) == (
+        "expected no app.job name='a', "
+        "captured: app.job count=1 rows=1 name='a'; app.job count=1 rows=2 name='a'"
+    )
+
+
+def test_the_order_of_events_is_what_counts_and_not_what_is_between_them() -> None:
+    with testing.capture_events("app") as captured:
+        for name in ("app.start", "app.step", "app.step", "app.stop"):
+            telemetry.execute(name)
+    found = testing.assert_in_order(captured, "app.start", ("app", "step"), "app.step", "app.stop")
+    assert found == list(captured)
+    assert testing.assert_in_order(captured, "app.stop") == [captured[-1]]
+    assert testing.assert_in_order([]) == []
+
+
+def test_a_wrong_order_is_told_with_the_one_there_was() -> None:
+    with testing.capture_events("app") as captured:
+        telemetry.execute("app.stop", {}, {"n": 1})
+        telemetry.execute("app.start")
+    with pytest.raises(AssertionError) as failure:
+        testing.assert_in_order(captured, "app.stop", "app.stop")
+    assert str(failure.value) == (
+        "expected app.stop after app.stop count=1 n=1, captured in this order: app.stop, app.start"
+    )
+    with pytest.raises(AssertionError, match=r"expected app\.step, captured in this order: nothing"):
+        testing.assert_in_order([], "app.step")
+
+
+def test_many_threads_may_emit_while_one_looks_and_none_of_their_events_is_lost() -> None:
+    each, threads = 200, 4
+
+    def emit(who: int) -> None:
+        for n in range(each):
+            telemetry.execute("app.job", {"n": n}, {"who": who})
+
+    with testing.capture_events("app") as captured:
+        started = [threading.Thread(target=emit, args=(who,)) for who in range(threads)]
+        for thread in started:
+            thread.start()
+        while any(thread.is_alive() for thread in started):
+            assert repr(captured).startswith("<Captured ")
+            assert [event.name for event in captured if event.name != ("app", "job")] == []
+        found = captured.wait_for("app.job", count=each * threads)
+    for who in range(threads):
+        assert [event.measurements["n"] for event in found if event.metadata["who"] == who] == list(
+            range(each)
+        )
+
+
 def test_assert_event_shows_the_near_ones_when_it_fails() -> None:
     with testing.capture_events("app") as captured:
         telemetry.execute("app.job", {}, {"name": "a"})
@@ -148,3 +224,36 @@ def test_a_synthetic_event_with_a_wrong_name_is_refused_and_fires_nothing() -> N
             testing.synthetic("snakepit.worker.recycle")
         testing.synthetic("app.anything")
     assert captured.names() == ["app.anything"]
+
+
+def test_a_synthetic_event_of_ours_has_keys_and_values_that_it_can_have() -> None:
+    with testing.capture_events() as captured:
+        with pytest.raises(ValueError, match=r"'resaon' of snakepit\.worker\.recycled: no such key"):
+            testing.synthetic(events.WORKER_RECYCLED, {}, {"resaon": "manual"})
+        with pytest.raises(ValueError, match=r"expected 'ttl_expired' or .*, got 'boredom'"):
+            testing.synthetic(events.WORKER_RECYCLED, {}, {"reason": "boredom"})
+        with pytest.raises(ValueError, match=r"measurement 'queue_size' .*: expected int, got 'many'"):
+            testing.synthetic(events.POOL_SATURATED, {"queue_size": "many"})  # type: ignore[dict-item]
+    assert len(captured) == 0
+
+
+def test_the_tests_on_the_page_about_testing_pass_and_one_that_is_wrong_would_not(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    code = "\n\n".join(block for block in blocks if not block.startswith("%"))
+    wrong = "def test_wrong(captured):\n    assert_event(captured, 'app.never')\n"
+    (tmp_path / "test_page.py").write_text(f"{code}\n\n{wrong}", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    count = code.count("\ndef test_")
+    assert count >= 5
+    assert f"1 failed, {count} passed" in done.stdout, done.stdout + done.stderr
+    assert "expected app.never, captured: nothing" in done.stdout
+    # What is shown is the line of the test.
+    assert "testing.py" not in done.stdout

@@ -48,7 +48,7 @@ _SPAN: Final = 2
 _TALLEST: Final = 4_000
 # What a browser may set; ipywidgets would let it set any trait, the code of the widget included.
 _FROM_BROWSER: Final = frozenset({"follow", "window", "selection"})
-_OWN: Final = _FROM_BROWSER | {"pool_name", "mini", "height", "ended"}
+_OWN: Final = _FROM_BROWSER | {"pool_name", "mini", "height", "recorded", "ended"}
 
 Frame: TypeAlias = "tuple[dict[str, Any], list[bytes]]"
 Send: TypeAlias = "Callable[[dict[str, Any], list[bytes]], None]"
@@ -106,6 +106,7 @@ class Timeline(anywidget.AnyWidget):
         follow: Whether the right edge stays at now.
         window: Seconds that are shown while it follows.
         selection: From when to when something is selected, as two Unix times in seconds; else empty.
+        recorded: Whether it shows a recording, in which no time passes.
         ended: Why it shows nothing new any more; empty while it does.
     """
 
@@ -118,6 +119,7 @@ class Timeline(anywidget.AnyWidget):
     follow = traitlets.Bool(default_value=True).tag(sync=True)
     window = traitlets.Float(30.0).tag(sync=True)
     selection = traitlets.List(traitlets.Float()).tag(sync=True)
+    recorded = traitlets.Bool(default_value=False).tag(sync=True)
     ended = traitlets.Unicode().tag(sync=True)
 
     def __init__(  # noqa: PLR0913 - all by name but two

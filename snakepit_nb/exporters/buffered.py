@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Final, Self
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _SIZE: Final = 100_000
 _GLANCE: Final = 0.25
+_PAUSE: Final = 0.0002
 _AT_EXIT: Final = 0.5  # seconds, of the 1.5 that a kernel has for all that ends
 _ids: Final = count(1)
 _alive: Final[weakref.WeakSet[Batches]] = weakref.WeakSet()
@@ -77,23 +79,28 @@ class Batches:
         self._begin()
 
     def _begin(self) -> None:
-        self._waiting: deque[Record | threading.Event] = deque()
+        self._waiting: deque[Record] = deque()
+        self._flushes: deque[threading.Event] = deque()
         self._news = threading.Event()
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = self._failed = False
+        self._closed = self._failed = self._flushing = False
+        self._asleep = True
+        self._room = self._size
 
     def put(self, record: Record) -> None:
         """Take a record; for `telemetry.attach_records`. It never blocks and never raises."""
-        if len(self._waiting) >= self._size or self._closed:
+        waiting = self._waiting
+        if len(waiting) < self._room:
+            waiting.append(record)
+            if self._asleep:
+                self._wake()
+        else:
             self.dropped += 1
-            return
-        self._waiting.append(record)
-        if not self._news.is_set():
-            self._wake()
 
     def _wake(self) -> None:
+        self._asleep = False
         if self._thread is None:
             with self._lock:
                 if self._thread is None and not self._closed:
@@ -113,7 +120,7 @@ class Batches:
         if self._thread is threading.current_thread():
             return False
         written = threading.Event()
-        self._waiting.append(written)
+        self._flushes.append(written)
         self._hurry.set()
         self._news.set()
         until = time.monotonic() + timeout
@@ -129,6 +136,7 @@ class Batches:
         What is put from here on is dropped. Idempotent.
         """
         self._closed = True
+        self._room = 0
         thread = self._thread
         self._hurry.set()
         self._news.set()
@@ -141,19 +149,24 @@ class Batches:
 
     def _run(self) -> None:
         while True:
-            self._news.wait()
-            if not self._closed:
+            self._asleep = True
+            # Whoever puts a record looks whether we sleep only after that, and we look for one only now.
+            if not self._waiting and not self._closed and not self._flushes:
+                self._news.wait()
+            self._asleep = False
+            self._news.clear()
+            if not self._closed and not self._flushes:
                 self._hurry.wait(self._interval)
             self._hurry.clear()
-            self._news.clear()
             self._turn()
             if self._closed and not self._waiting:
                 return
 
     def _turn(self) -> None:
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         take = self._waiting.popleft
-        found = [take() for _ in repeat(None, len(self._waiting))]
-        batch = [each for each in found if not isinstance(each, threading.Event)]
+        batch = [take() for _ in repeat(None, len(self._waiting))]
+        self._flushing = bool(flushes)
         try:
             if batch:
                 self._write(batch)
@@ -163,9 +176,16 @@ class Batches:
                 _LOG.exception("the queue %r could not write %d events", self._name, len(batch))
             self._failed = True
         self._tell_dropped()
-        for each in found:
-            if isinstance(each, threading.Event):
-                each.set()
+        for each in flushes:
+            each.set()
+
+    def breathe(self) -> None:
+        """Leave the interpreter to others for a moment; nothing where somebody waits for what is written.
+
+        For a sink whose work is long, after each millisecond or so of it: who emits would wait for all of it.
+        """
+        if not (self._flushing or self._flushes or self._closed):
+            time.sleep(_PAUSE)
 
     def _tell_dropped(self) -> None:
         lost = self.dropped - self._told
@@ -177,6 +197,7 @@ class Batches:
         """This is another process now: the thread is not here, and what waits is the parent's to write."""
         self._begin()
         self._closed = True
+        self._room = 0
 
 
 class Buffered:
@@ -278,6 +299,8 @@ class Attachment:
     ) -> None:
         self._heard = None if heard is None else tuple(dict.fromkeys(map(telemetry.as_name, heard)))
         self._prefix = prefix
+        self._name = name
+        self._ended = False
         self._handler_id = f"snakepit_nb.{name}:{next(_ids)}"
         self._batches = Batches(self.take, size=size, interval=interval, name=name)
 
@@ -294,8 +317,12 @@ class Attachment:
         """Begin to listen; with `replay` to the recent events from before as well.
 
         Raises:
+            RuntimeError: it was closed.
             telemetry.AlreadyAttached: it is attached.
         """
+        if self._ended:
+            message = f"this {self._name} was closed; make another one"
+            raise RuntimeError(message)
         if self._heard is None:
             telemetry.attach_records(self._handler_id, self._prefix, self._batches.put)
         else:
@@ -314,11 +341,14 @@ class Attachment:
 
     def close(self) -> None:
         """Listen no more, finish what came, and let go of everything. Idempotent."""
+        self._ended = True
         self.detach()
         self._batches.close()
 
     def __enter__(self) -> Self:
-        return self.attach()
+        with suppress(telemetry.AlreadyAttached):  # by hand, to have a replay, say
+            self.attach()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

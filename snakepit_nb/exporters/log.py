@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from snakepit_nb.telemetry import EventName, Name
+    from snakepit_nb.telemetry import EventName, Name, Record
 
 _ENVELOPE = frozenset(("time_ns", "monotonic_ns", "pid"))
 
@@ -101,7 +101,7 @@ class LogExporter:
             telemetry.AlreadyAttached: it is attached.
             TypeError, ValueError: the prefix is none.
         """
-        telemetry.attach_prefix(self._handler_id, self._prefix, self._write)
+        telemetry.attach_records(self._handler_id, self._prefix, self._write)
 
     def detach(self) -> None:
         """Stop writing; nothing happens where it is not attached."""
@@ -124,12 +124,11 @@ class LogExporter:
     ) -> None:
         self.detach()
 
-    def _write(
-        self, event: EventName, measurements: dict[str, float], metadata: dict[str, object], _: object
-    ) -> None:
-        level = self._levels.get(event, logging.INFO)
+    def _write(self, record: Record) -> None:
+        level = self._levels.get(record[0], logging.INFO)
         if not self._logger.isEnabledFor(level):
             return
+        event, measurements, metadata = telemetry.heard(record)
         name = telemetry.dotted(event)
         facts = {**measurements, **{key: value for key, value in metadata.items() if key not in _ENVELOPE}}
         line = " ".join([name, *(f"{key}={_shown(value)}" for key, value in facts.items())])

@@ -49,7 +49,8 @@ def _known() -> dict[str, str]:
     }
 
 
-_TYPES: Final = _known()
+TYPES: Final = _known()
+"""The type of each key of the catalogue."""
 
 
 def as_table(events: Iterable[RawEvent]) -> pa.Table:
@@ -86,7 +87,7 @@ def as_table(events: Iterable[RawEvent]) -> pa.Table:
         title = _clean(str(key))
         while title in columns:
             title += "_"
-        columns[title] = _column(str(key), [told.get(key) for _, told, _ in rows])
+        columns[title] = column(str(key), [told.get(key) for _, told, _ in rows])
     return pa.table(columns)
 
 
@@ -139,11 +140,17 @@ def _no_formulas(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=names)
 
 
-def _column(key: str, values: list[object]) -> pa.Array:
+def column(key: str, values: list[object]) -> pa.Array:
+    """The values of a key as a column: of the catalogue's type where they fit, else of one that they have.
+
+    Example:
+        >>> column("rows", [3, None]).type, column("rows", [3, "four"]).to_pylist()
+        (DataType(int64), ['3', 'four'])
+    """
     import pyarrow as pa  # noqa: PLC0415 - is loaded already
 
     there = [value for value in values if value is not None]
-    kind = _TYPES.get(key, "")
+    kind = TYPES.get(key, "")
     # A key that the catalogue knows may be one of the user's own, too.
     if not there or not _fits(kind, there):
         kind = kind if not there else next((each for each in _FITS if _fits(each, there)), "")

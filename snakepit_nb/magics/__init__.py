@@ -10,7 +10,7 @@ from IPython.core.magic import no_var_expand
 
 from snakepit_nb import registry
 from snakepit_nb.dashboard import publishing
-from snakepit_nb.magics import completing, copies, failing, frontend, joblines, presets, surroundings
+from snakepit_nb.magics import completing, copies, failing, frontend, joblines, metrics, presets, surroundings
 from snakepit_nb.magics.arguments import help_text, parse_found
 from snakepit_nb.magics.cell import run_cell
 from snakepit_nb.magics.line import run_line
@@ -59,6 +59,7 @@ def load(shell: InteractiveShell) -> None:
     register(line_, "line", _NAME)
     completing.install(shell, _NAME)
     failing.install(shell)
+    metrics.install(shell)
     # Arrays that the notebook makes from now on are there for workers already. Kernels may give each cell a
     # context of its own, so it is said again before each.
     loans.kernel_store()
@@ -137,6 +138,7 @@ def unload(shell: InteractiveShell) -> None:
         for kind in ("cell", "line"):
             shell.magics_manager.magics[kind].pop(name, None)
     failing.remove(shell)
+    metrics.remove(shell)
     if not _loaded:
         copies.listen_no_more()
     output.set_sink(None)

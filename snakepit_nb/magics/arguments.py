@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from IPython.core.error import UsageError
 
-from snakepit_nb.magics.grammar import COMMANDS, LATER_COMMANDS, Found, LineKind, cell_parser
+from snakepit_nb.magics.grammar import COMMANDS, Found, LineKind, cell_parser
 from snakepit_nb.magics.items import as_one_word
 from snakepit_nb.magics.lineparser import split
-from snakepit_nb.magics.values import PROGRESS, PROGRESSES
+from snakepit_nb.magics.values import PROGRESS, PROGRESSES, SERVE, is_port
 
 if TYPE_CHECKING:
     from snakepit_nb.magics.items import Each
@@ -100,6 +100,7 @@ class LineCommand:
         words: The options that `config` is about, as NAME or NAME=VALUE; the name of `cancel`, word by word.
         reset: Whether `config` sets them back.
         wait: How many seconds `jobs` may wait first; None for not at all.
+        serve: The port at which `metrics` are served, 0 for a free one, "off" to end that; None to show them.
         expression: The Python expression to evaluate in a worker.
     """
 
@@ -117,6 +118,7 @@ class LineCommand:
     wait: float | None = None
     expression: str | None = None
     gpu: int | None = None
+    serve: int | str | None = None
 
 
 def parse_found(line: str) -> Found:
@@ -274,17 +276,12 @@ def parse_line(line: str) -> LineCommand:
     """
     text = line.strip()
     word = text.split(maxsplit=1)[0] if text else "status"
-    if word in LATER_COMMANDS:
-        message = f"%snakepit {word} is not available yet in this version"
-        if _why_not(text, "eval") is None:
-            message += f"; {_parentheses(text)}"
-        raise UsageError(message)
     if word not in COMMANDS:
         return LineCommand("expression", expression=_expression(text))
     command = COMMANDS[word]
     rest = text[len(word) :].strip()
     try:
-        found = command.parser().read(split(rest, f"%snakepit {word}"), Found())
+        found = command.parser().read(_served(split(rest, f"%snakepit {word}")), Found())
     except UsageError as error:
         if _why_not(text, "eval") is not None or re.match(r"--?\w", rest):
             raise
@@ -311,7 +308,17 @@ def parse_line(line: str) -> LineCommand:
         found.reset,
         found.wait,
         gpu=found.gpu,
+        serve=found.serve,
     )
+
+
+def _served(words: list[str]) -> list[str]:
+    """Give a `--serve` that no port follows any free one; the pool that comes next is not taken for it."""
+    following = [*words[1:], ""]
+    return [
+        f"{word}=0" if word == SERVE and not is_port(after) else word
+        for word, after in zip(words, following, strict=False)
+    ]
 
 
 def help_text(kind: Literal["cell", "line"]) -> str:
@@ -355,7 +362,7 @@ def _expression(text: str) -> str:
             "put statements in a %%snakepit cell"
         )
         raise UsageError(message)
-    close = difflib.get_close_matches(text.split(maxsplit=1)[0], (*COMMANDS, *LATER_COMMANDS), n=1)
+    close = difflib.get_close_matches(text.split(maxsplit=1)[0], COMMANDS, n=1)
     meant = f"did you mean %snakepit {close[0]}?" if close else f"it also has {', '.join(COMMANDS)}"
     message = f"%snakepit evaluates one expression, and {text!r} is not one ({why}); {meant}"
     raise UsageError(message)

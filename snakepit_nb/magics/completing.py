@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOOK: Final = "complete_command"
 _TAKE_NAMES: Final = frozenset({"-i", "--input", "-o", "--output", "--inout"})
-_OF_POOLS: Final = frozenset({"stop", "status", "scale", "recycle", "dashboard"})
+_OF_POOLS: Final = frozenset({"stop", "status", "scale", "recycle", "dashboard", "metrics"})
 
 
 class Event(Protocol):

@@ -28,13 +28,13 @@ LineKind: TypeAlias = Literal[
     "cancel",
     "recycle",
     "dashboard",
+    "metrics",
     "doctor",
     "config",
     "expression",
 ]
 
 LATER_OPTIONS: Final = ("--engine",)
-LATER_COMMANDS: Final = ("metrics",)
 
 
 class Found(argparse.Namespace):
@@ -66,6 +66,7 @@ class Found(argparse.Namespace):
     words: list[str] | None = None
     reset: bool = False
     wait: float | None = None
+    serve: int | str | None = None
 
 
 @cache
@@ -299,6 +300,21 @@ def _dashboard_parser() -> Parser:
 
 
 @cache
+def _metrics_parser() -> Parser:
+    parser = Parser("%snakepit metrics", "Show what was counted, or serve it for a Prometheus server.")
+    parser.pool("the pool to show, or with which serving ends (default: all)", values.pool_name)
+    parser.option(
+        "--serve",
+        dest="serve",
+        metavar="[PORT]",
+        wants="a port from 0 to 65535, or off",
+        read=values.port,
+        text="serve it on loopback and print the address; off ends that",
+    )
+    return parser
+
+
+@cache
 def _config_parser() -> Parser:
     parser = Parser("%snakepit config", "Show the options, or set some for the pools that start from now on.")
     parser.words("NAME[=VALUE]", "the options to show, or to set (default: show all)")
@@ -329,6 +345,7 @@ COMMANDS: Final = {
     "cancel": Command("cancel", _cancel_parser),
     "recycle": Command("recycle", _recycle_parser),
     "dashboard": Command("dashboard", _dashboard_parser),
+    "metrics": Command("metrics", _metrics_parser),
     "doctor": Command("doctor", _doctor_parser),
     "config": Command("config", _config_parser),
 }

@@ -17,6 +17,7 @@ from snakepit_nb.magics.doctor import Report, findings
 from snakepit_nb.magics.grammar import LineKind
 from snakepit_nb.magics.graphics import check_card
 from snakepit_nb.magics.jobs import cancel, jobs
+from snakepit_nb.magics.metrics import metrics, stop_serving
 from snakepit_nb.magics.status import Status
 from snakepit_nb.pool import loans
 
@@ -80,6 +81,7 @@ def _card(gpu: int | None) -> int | None:
 def _stop(command: LineCommand) -> None:
     if command.every:
         registry.shutdown()
+        stop_serving()
     else:
         registry.stop(command.pool)
 
@@ -128,6 +130,7 @@ _ACTS: Final[dict[str, Callable[[LineCommand], object]]] = {
     "recycle": lambda command: registry.recycle(command.pool),
     "status": _status,
     "dashboard": _dashboard,
+    "metrics": lambda command: metrics(command.pool, command.serve),
     "doctor": lambda _: Report(findings()),
     "config": lambda command: config(command.words, reset=command.reset),
 }

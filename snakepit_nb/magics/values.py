@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 PROGRESS: Final = "--progress"
 PROGRESSES: Final = ("bar", "timeline")
+SERVE: Final = "--serve"
+OFF: Final = "off"
+"""What `--serve` takes to serve no more."""
+
 Progress: TypeAlias = bool | Literal["timeline"]
+_MOST_PORT: Final = 65535
 _POOL: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
@@ -212,6 +217,30 @@ def progress(text: str) -> Progress:
         message = f"{PROGRESS} takes bar or timeline, got {text!r}"
         raise UsageError(message)
     return "timeline" if text == "timeline" else True
+
+
+def is_port(text: str) -> bool:
+    """Whether a word after `--serve` is meant as its value.
+
+    Example:
+        >>> is_port("9400"), is_port("off"), is_port("train")
+        (True, True, False)
+    """
+    return text == OFF or text.lstrip("+-").isdecimal()
+
+
+def port(text: str) -> int | str:
+    """A port to listen on, or `off`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == OFF:
+        return OFF
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        message = f"{SERVE} takes a port from 0 to {_MOST_PORT}, or {OFF}, got {text!r}"
+        raise UsageError(message)
+    return int(text)
 
 
 def profile(text: str) -> str:

@@ -19,6 +19,7 @@ from snakepit_nb.exporters import metrics
 from snakepit_nb.exporters.defaults import DEFAULT
 from snakepit_nb.exporters.metrics import counter, distribution, last_value, level, summary
 from snakepit_nb.exporters.prometheus import PrometheusExporter
+from tests.notebooks import ROOT
 from tests.prometheus import program
 
 if TYPE_CHECKING:
@@ -281,3 +282,18 @@ def test_the_tool_that_checks_is_the_one_that_would_object() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "_total" in done.stderr
+
+
+def test_the_page_lists_the_default_set() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(snakepit_\w+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+    exporter = PrometheusExporter()
+    told = []
+    for family in exporter.describe()[: len({metric.name for metric in DEFAULT})]:
+        wanted = next(metric for metric in DEFAULT if metric.description == family.documentation)
+        ending = {"counter": "_total"}.get(family.type, "")
+        kind = " (histogram)" if family.type == "histogram" else ""
+        labels = ", ".join(f"`{tag}`" for tag in wanted.tags)
+        told.append((f"{family.name}{ending}", labels, f"{family.documentation.rstrip('.')}{kind}"))
+    exporter.close()
+    assert listed == told

@@ -87,7 +87,7 @@ def test_help_tells_of_each_of_them(shared: Notebook) -> None:
     text = str(
         shared.run("print(get_ipython().magics_manager.magics['line']['snakepit'].__doc__)").ok().stdout
     )
-    for word in ("status", "scale", "config", "doctor", "recycle", "start", "stop"):
+    for word in ("status", "scale", "config", "doctor", "metrics", "recycle", "start", "stop"):
         assert f"usage: %snakepit {word}" in text
 
 
@@ -103,6 +103,8 @@ def test_the_tab_key_offers_subcommands_pools_options_and_flags(own: Notebook) -
         ("%snakepit config when_full=re", "reject"),
         ("%snakepit config arena=", "off"),
         ("%snakepit start --pre", "--preload"),
+        ("%snakepit metrics wi", "wide"),
+        ("%snakepit metrics --s", "--serve"),
         ("%%snakepit wi", "wide"),
         ("%%snakepit --re", "--retry"),
         ("%snakepit status_", "status_of_mine"),

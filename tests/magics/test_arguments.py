@@ -270,13 +270,13 @@ def test_what_begins_with_no_subcommand_is_an_expression(line: str) -> None:
         ("stop --al", "%snakepit stop has no option --al; did you mean --all?"),
         ("status --all", "%snakepit status has no option --all; it has none"),
         (
-            "metrics",
-            (
-                "%snakepit metrics is not available yet in this version; "
-                "to evaluate an expression that begins so, write %snakepit (metrics)"
-            ),
+            "metrics a b",
+            "%snakepit metrics takes one pool, got 'b' as well; join an option's names by commas",
         ),
-        ("metrics x", "%snakepit metrics is not available yet in this version"),
+        ("metrics --serve 70000", "--serve takes a port from 0 to 65535, or off, got '70000'"),
+        ("metrics --serve -1", "--serve takes a port from 0 to 65535, or off, got '-1'"),
+        ("metrics --serve --serve", "--serve is given twice in %snakepit metrics; keep one of them"),
+        ("metrics --serv", "%snakepit metrics has no option --serv; did you mean --serve?"),
         ("dashboard --al", "%snakepit dashboard has no option --al; it has none"),
         ("dashboard --all", "%snakepit dashboard has no option --all; it has none"),
         ("jobs x", "%snakepit jobs takes nothing by itself, got 'x'; leave it out"),

@@ -27,6 +27,7 @@ function optionsOf(model: Model): Options {
     mini: mini === true,
     height: Number(height) || 0,
     standalone: false,
+    recorded: model.get("recorded") === true,
     follow: follow !== false,
     window: Number(window) || 0,
     selection: Array.isArray(selection) ? selection.map(Number) : [],
@@ -47,7 +48,9 @@ export default function widget(): {
   let unwatch = (): void => undefined;
 
   function listen(model: Model): LiveStore {
-    const made = new LiveStore({ send: (message: ToKernel) => model.send(message) });
+    // In a recording no time passes, and a kernel that says nothing is not silent.
+    const clock = model.get("recorded") === true ? (): number => 0 : undefined;
+    const made = new LiveStore({ send: (message: ToKernel) => model.send(message) }, clock);
     const manager = model.widget_manager as Manager | undefined;
     const leave = (): void => {
       if (report) replace(manager, report);

@@ -30,6 +30,8 @@ export interface Options {
   /** Of the lanes, in pixels; 0: as high as they need. */
   height: number;
   standalone: boolean;
+  /** What is shown was, and does not go on. */
+  recorded?: boolean;
   follow?: boolean;
   /** Seconds shown while following. */
   window?: number;
@@ -97,6 +99,8 @@ class App implements Hands {
   #crashes: number | null = null;
   #said = { follow: true, selection: null as Span | null };
   #wanted: readonly number[] | null;
+  /** A recording that is there whole, and is to be shown so. */
+  #unseen: boolean;
 
   constructor(
     host: HTMLElement,
@@ -148,6 +152,7 @@ class App implements Hands {
     host.append(this.#root);
     this.#listen(main);
     this.#wanted = options.selection ?? null;
+    this.#unseen = options.recorded === true;
     this.set(options);
     this.#undo.push(
       followTheme(this.#root, () => this.#themed()),
@@ -486,6 +491,10 @@ class App implements Hands {
     const pool = store.summary?.pool;
     if (pool !== undefined) attribute(this.#root, "aria-label", `Timeline of pool ${pool.slice(0, 60)}`);
     this.#announce();
+    if (this.#unseen && this.store.originMs > 0) {
+      this.#unseen = false;
+      this.#canvas.fit();
+    }
     if (this.#wanted !== null && store.originMs > 0) {
       const [from, to] = this.#wanted;
       this.#wanted = null;

@@ -43,7 +43,7 @@ export class Header {
 
   constructor(
     private readonly store: Store,
-    private readonly options: { standalone: boolean; mini: boolean },
+    private readonly options: { standalone: boolean; mini: boolean; recorded?: boolean },
   ) {
     this.root = h("header", {}, h("div", { class: "who" }, this.#name, this.#state), this.#figures, this.#link);
     this.#link.hidden = options.standalone;
@@ -52,7 +52,7 @@ export class Header {
   draw(): void {
     const { summary, link } = this.store;
     attribute(this.#link, "data-link", link);
-    write(this.#link, LINKS[link]);
+    write(this.#link, this.options.recorded === true ? "a recording" : LINKS[link]);
     if (summary === null) {
       write(this.#state, "no event so far");
       return;
