@@ -6,6 +6,7 @@ import builtins
 import concurrent.futures
 import json
 import re
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -137,6 +138,16 @@ def test_the_readme_lists_the_options_that_a_cell_takes_and_no_others() -> None:
     assert offered
     assert [each for each in offered if not each & options(line[0])] == []
     assert options(line[0]) <= set().union(*offered)
+
+
+def test_the_page_of_the_magics_has_every_command_and_says_something_of_every_option() -> None:
+    render = runpy.run_path(str(ROOT / "docs" / "generate_magics.py"))["render"]
+    page = (ROOT / "docs" / "magics.md").read_text(encoding="utf-8")
+    assert render(page) == page, "run `make docs`"
+    with pytest.raises(ValueError, match=r"no place for \['%snakepit jobs'\]"):
+        render(page.replace("<!-- %snakepit jobs: written", "<!-- %snakepit gone: written"))
+    with pytest.raises(ValueError, match="%%snakepit has the option --gpu, and nothing is said"):
+        render(page.replace("`%%snakepit --gpu", "`%%snakepit").replace("**`--gpu`**", "It"))
 
 
 def test_the_errors_in_the_readme_are_also_what_it_says_they_are() -> None:

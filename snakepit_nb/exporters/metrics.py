@@ -5,7 +5,8 @@ metric says what is wanted, and a reporter, such as the one for Prometheus, deci
 
 *Rule:* a metric of this product's events is checked against the catalogue when it is declared; one of the
 user's own events is taken as it is.
-*Rule:* an event that was fired by hand (`synthetic`) is never measured.
+*Rule:* an event that was fired by hand (`synthetic`) is never measured. One that was sampled stands for those
+that were left out: it counts and adds up so many times.
 """
 
 from __future__ import annotations
@@ -114,14 +115,15 @@ class Metric:
         if self.keep is not None and not self.keep(measurements, metadata):
             return None
         if self.kind == "counter":
-            return 1
+            return _stands_for(metadata)
         # Every event counts as one, whether its record says so or not.
         found = measurements.get(self.measurement, metadata.get(self.measurement))
         if found is None and self.measurement == "count":
             found = 1
         if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
             return None
-        return found * self.factor
+        weight = _stands_for(metadata) if self.kind == "sum" else 1
+        return found * self.factor * weight
 
     def labels(self, metadata: Mapping[str, object]) -> tuple[str, ...]:
         """The values of its tags as texts, in their order; "" for one that is missing.
@@ -131,6 +133,12 @@ class Metric:
             ('manual', '')
         """
         return tuple(_text(metadata.get(tag)) for tag in self.tags)
+
+
+def _stands_for(metadata: Mapping[str, object]) -> float:
+    """How many events one is, where others like it were left out on their way from a worker."""
+    rate = metadata.get("sample_rate")
+    return 1 / rate if isinstance(rate, (int, float)) and 0 < rate < 1 else 1
 
 
 def _text(value: object) -> str:

@@ -229,11 +229,15 @@ class _Kept:
         measurement, factor, by = metric.measurement, metric.factor, metric.by
         plain, ends = metric.keep is None, bool(metric.down)
         one = plain and metric.kind == "counter"
+        weighs = metric.kind in {"counter", "sum"}
         raw, key_of = self._raw, _key_of(metric.tags)
 
         def step(measurements: Mapping[str, float], metadata: _Mapping) -> None:
-            if one:
-                found: float | None = 1
+            found: float | None
+            if weighs and "sample_rate" in metadata:
+                found = metric.value(measurements, metadata)
+            elif one:
+                found = 1
             elif plain and type(given := measurements.get(measurement)) is int:
                 found = given * factor
             else:
@@ -244,10 +248,7 @@ class _Kept:
             cell = raw.get(key) if key is not None else None
             if cell is None:
                 cell = self._cell(metric.labels(metadata), key, metadata.get("pool"), metadata.get(by))
-            if one:
-                cell[0] += 1
-            else:
-                put(cell, found)
+            put(cell, found)
 
         return step
 

@@ -44,7 +44,7 @@ def values(tally: Tally, name: str = "") -> dict[tuple[str, ...], float | Spread
         ("snakepit.worker.recycle.count", [], events.UnknownEvent, "did you mean snakepit.worker.recycled"),
         ("snakepit.worker.recycled", [], events.UnknownEvent, "snakepit.worker.recycled.count"),
         ("snakepit.worker.recycled.uptime", [], UnknownKey, "did you mean uptime_seconds?"),
-        ("snakepit.worker.recycled.xyz", [], UnknownKey, "there are request_id, uptime_seconds, request"),
+        ("snakepit.worker.recycled.xyz", [], UnknownKey, "uptime_seconds, request_count, memory_mb"),
         ("snakepit.worker.recycled.reason", [], UnknownKey, "has no number called 'reason'"),
         ("snakepit.worker.recycled.count", ["pol"], UnknownKey, "did you mean pool?"),
         ("snakepit.worker.recycled.count", "pool", TypeError, r"write \['pool'\]"),
@@ -132,6 +132,15 @@ def test_a_counter_counts_events_whatever_the_number() -> None:
     tally = Tally([counter("app.job.done.rows")])
     tally.take([record("app.job.done", {"rows": 5}), record("app.job.done")])
     assert values(tally) == {(): 2}
+
+
+def test_an_event_that_was_sampled_stands_for_those_that_were_left_out() -> None:
+    name = "app.job.done.rows"
+    tally = Tally([counter(name, called="counter"), metrics.sum(name, called="sum"), summary(name)])
+    tally.take([record("app.job.done", {"rows": 5}, sample_rate=0.1), record("app.job.done", {"rows": 1})])
+    assert values(tally, "counter") == {(): 11}
+    assert values(tally, "sum") == {(): 51}
+    assert values(tally, name) == {(): Spread(2, 6, 1, 5)}
 
 
 def test_what_is_missing_or_no_number_is_skipped() -> None:
