@@ -150,6 +150,38 @@ def test_a_timeline_is_measured_in_the_kernel_and_in_a_browser(tmp_path: Path) -
         assert f"{'yes' if each['met'] else 'NO ':4}{each['aim']}: {each['found']}" in done.printed
 
 
+# Some calls each.
+SHORTEST_OF_TELEMETRY: Final = """
+import sys
+sys.path.insert(0, "benchmarks")
+if __name__ == "__main__":
+    import telemetry
+    telemetry.QUICK = telemetry.Effort(rounds=1, events=10, pairs=2, seconds=0.03)
+    sys.exit(telemetry.main(["--quick", "--json", sys.argv[1]]))
+"""
+
+
+def test_events_and_exporters_are_measured_beside_a_lookup_and_beside_nothing(tmp_path: Path) -> None:
+    done = run(SHORTEST_OF_TELEMETRY, tmp_path)
+    assert list(done.written["execute"]) == [
+        "a dictionary look-up",
+        "prometheus_client, labels().inc()",
+        "execute, no handler",
+        "execute, one handler",
+        "execute, ten handlers",
+        "execute, prometheus",
+        "execute, recording",
+        "execute, all exporters",
+    ]
+    calls = done.written["calls"]
+    exporters = ["aggregates", "prometheus", "recording", "log", "alerts", "opentelemetry"]
+    assert list(calls) == ["nothing", *exporters, "all of them"]
+    assert all(each["within"]["median"] > 0 and each["median"] > 0 for each in calls.values())
+    assert len(done.written["aims"]) == 3
+    for each in done.written["aims"]:
+        assert f"{'yes' if each['met'] else 'NO ':4}{each['aim']}: {each['found']}" in done.printed
+
+
 def test_captures_are_measured_copied_and_compared() -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/captures.py", "--mib", "2", "--rounds", "1"],

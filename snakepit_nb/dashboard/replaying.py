@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from snakepit_nb.dashboard.history import History
 from snakepit_nb.dashboard.packing import COUNTS, packed
+from snakepit_nb.dashboard.pulse import EVERY_NS
 from snakepit_nb.dashboard.tracks import Tracks
 from snakepit_nb.events import CATALOGUE
 
@@ -25,9 +28,10 @@ ENDS: Final = "the recording ends here"
 """Why a pool that was not stopped does nothing more."""
 
 _STEP_NS: Final = 100_000_000  # as often as what lives is looked at
-_STEPS: Final = 50_000  # of a long one, less often
+_STEPS: Final = 100_000  # of a long one, less often
 _QUIET_NS: Final = 11_000_000_000  # so long after the last event the charts still change
 _EVENTS: Final = 100_000
+_SAMPLES: Final = 3  # which of a tick's tables
 _SAMPLE: Final = 101
 _SAME: Final[Mapping[EventName, EventName]] = {name: name for name in CATALOGUE}
 
@@ -88,6 +92,11 @@ class Replay:
                 last = max(last, stamp)
             waiting.append(record)
         self._tick(self._end, waiting)
+        # The charts' last half second is told when it is over.
+        rest = self._tracks.tick(self._end + EVERY_NS)
+        samples = rest.tables[_SAMPLES]
+        samples["t"] = np.minimum(samples["t"], (self._end - origin) * 1e-9)
+        self._history.keep(rest)
 
     def _tick(self, now: int, records: list[Record]) -> None:
         self._tracks.extend(records)

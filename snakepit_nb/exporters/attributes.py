@@ -45,7 +45,6 @@ def attributes(event: EventName, *told: Mapping[str, object]) -> Facts:
         {'snakepit.bytes': 8, 'snakepit.shape': [2, 4]}
     """
     found: Facts = {}
-    prefix = "snakepit." if event[0] == "snakepit" else ""
     untold = _UNTOLD | _EXCEPTION if event[-1] == "exception" else _UNTOLD
     for each in told:
         pid = each.get("pid")
@@ -53,8 +52,18 @@ def attributes(event: EventName, *told: Mapping[str, object]) -> Facts:
             found["process.pid"] = pid
         for key, value in each.items():
             if value is not None and key not in untold:
-                found[_NAMES.get(key) or _text(f"{prefix}{key}")] = _plain(value)
+                found[attribute(event, key)] = _plain(value)
     return found
+
+
+def attribute(event: EventName, key: str) -> str:
+    """What a fact of an event is called.
+
+    Example:
+        >>> attribute(("app", "train"), "pool"), attribute(("snakepit", "worker", "crash"), "signal")
+        ('snakepit.pool', 'snakepit.signal')
+    """
+    return _NAMES.get(key) or _text(f"snakepit.{key}" if event[0] == "snakepit" else key)
 
 
 def frames(metadata: Mapping[str, object]) -> str:

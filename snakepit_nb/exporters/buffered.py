@@ -45,8 +45,6 @@ class Batches:
         size: How many records may wait.
         interval: Seconds from the first record of a batch to the batch.
         name: What `telemetry.dropped` calls the queue.
-        piece: How many records are written at a time, with a moment for other threads in between: where one
-            takes long, who emits would else wait for the interpreter that long.
 
     Attributes:
         dropped: How many records there was no room for.
@@ -71,14 +69,12 @@ class Batches:
         size: int = _SIZE,
         interval: float = 0.25,
         name: str = "exporter",
-        piece: int = _SIZE,
     ) -> None:
         if type(size) is not int or size < 1:
             message = f"size: expected how many events may wait, a whole number from 1 on, got {size!r}"
             raise ValueError(message)
         self.dropped = 0
         self._write, self._size, self._interval, self._name = write, size, interval, name
-        self._piece = piece
         self._told = 0
         self._begin()
 
@@ -89,7 +85,7 @@ class Batches:
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = self._failed = False
+        self._closed = self._failed = self._flushing = False
         self._asleep = True
         self._room = self._size
 
@@ -170,20 +166,26 @@ class Batches:
         flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         take = self._waiting.popleft
         batch = [take() for _ in repeat(None, len(self._waiting))]
-        for start in range(0, len(batch), self._piece):
-            if start and not flushes and not self._flushes and not self._closed:
-                time.sleep(_PAUSE)
-            piece = batch[start : start + self._piece]
-            try:
-                self._write(piece)
-                self._failed = False
-            except BaseException:  # noqa: BLE001 - whatever the sink does, the next batch may go well
-                if not self._failed:
-                    _LOG.exception("the queue %r could not write %d events", self._name, len(piece))
-                self._failed = True
+        self._flushing = bool(flushes)
+        try:
+            if batch:
+                self._write(batch)
+            self._failed = False
+        except BaseException:  # noqa: BLE001 - whatever the sink does, the next batch may go well
+            if not self._failed:
+                _LOG.exception("the queue %r could not write %d events", self._name, len(batch))
+            self._failed = True
         self._tell_dropped()
         for each in flushes:
             each.set()
+
+    def breathe(self) -> None:
+        """Leave the interpreter to others for a moment; nothing where somebody waits for what is written.
+
+        For a sink whose work is long, after each millisecond or so of it: who emits would wait for all of it.
+        """
+        if not (self._flushing or self._flushes or self._closed):
+            time.sleep(_PAUSE)
 
     def _tell_dropped(self) -> None:
         lost = self.dropped - self._told
@@ -284,10 +286,9 @@ class Attachment:
         name: What the exporter's queue is called.
         size: How many records may wait.
         interval: Seconds from the first record of a batch to the batch.
-        piece: How many records `take` gets at a time, as for `Batches`.
     """
 
-    def __init__(  # noqa: PLR0913 - all by name but the first
+    def __init__(
         self,
         heard: Iterable[Name] | None = None,
         *,
@@ -295,14 +296,13 @@ class Attachment:
         name: str,
         size: int = _SIZE,
         interval: float = 0.25,
-        piece: int = _SIZE,
     ) -> None:
         self._heard = None if heard is None else tuple(dict.fromkeys(map(telemetry.as_name, heard)))
         self._prefix = prefix
         self._name = name
         self._ended = False
         self._handler_id = f"snakepit_nb.{name}:{next(_ids)}"
-        self._batches = Batches(self.take, size=size, interval=interval, name=name, piece=piece)
+        self._batches = Batches(self.take, size=size, interval=interval, name=name)
 
     def take(self, batch: list[Record]) -> None:
         """Do with the records what the exporter is for; in the queue's thread."""

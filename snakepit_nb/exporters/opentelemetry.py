@@ -11,30 +11,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from snakepit_nb.exporters.buffered import Attachment
+from snakepit_nb.exporters.defaults import DEFAULT
+from snakepit_nb.exporters.instruments import Instruments
 from snakepit_nb.exporters.spans import Spans
+from snakepit_nb.exporters.tally import MAX_SERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from snakepit_nb.exporters.attributes import Facts
+    from snakepit_nb.exporters.metrics import Metric
     from snakepit_nb.exporters.spans import Kind
     from snakepit_nb.telemetry import Record
 
 _LOG: Final = logging.getLogger(__name__)
 _SCOPE: Final = "snakepit_nb"
+_PIECE: Final = 24  # events of eight calls: most of a millisecond
 
 
 class OpenTelemetryExporter(Attachment):
-    """Tells cells, requests and the user's spans as spans of OpenTelemetry, while attached.
+    """Tells cells, requests and the user's spans as spans of OpenTelemetry, and measures, while attached.
 
     A cell is a span; within it each request that it makes, within that the run in the worker, and within that
     the spans of the user's that began there. See the page "OpenTelemetry" for their attributes.
 
     Args:
         tracer_provider: Makes the spans; by default the global one, as it is when the exporter is made.
+        meter_provider: Makes the instruments; by default the global one.
+        metrics: What is measured: by default those of `exporters.defaults.DEFAULT`, nothing with `()`.
+        max_series: How many sets of tag values each metric may have; the rest is counted under `other`.
 
     Raises:
         ImportError: OpenTelemetry is not installed; the message says what to install.
+        ValueError: two metrics contradict each other.
 
     Example:
         >>> from opentelemetry.sdk.trace import TracerProvider
@@ -50,9 +62,19 @@ class OpenTelemetryExporter(Attachment):
         >>> provider.shutdown()
     """
 
-    def __init__(self, *, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        metrics: Iterable[Metric] = DEFAULT,
+        max_series: int = MAX_SERIES,
+    ) -> None:
         super().__init__(name="opentelemetry")
-        trace = _library("opentelemetry.trace")
+        trace, measuring = _library("opentelemetry.trace"), _library("opentelemetry.metrics")
+        meters = measuring.get_meter_provider() if meter_provider is None else meter_provider
+        meter = meters.get_meter(_SCOPE, _version())
+        self._instruments = Instruments(metrics, meter, measuring.Observation, max_series)
         provider = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
         self._spans: Spans[Span] = Spans(_Drawing(provider.get_tracer(_SCOPE, _version())))
         self._failed = False
@@ -63,13 +85,19 @@ class OpenTelemetryExporter(Attachment):
         return self._spans.lost
 
     def take(self, batch: list[Record]) -> None:
-        """Draw what happened."""
+        """Measure, and draw what happened."""
         take = self._spans.take
-        for record in batch:
-            try:
-                take(record)
-            except Exception:  # noqa: BLE001 - one event more or less; the others are owed their spans
-                self._fails(record)
+        for start in range(0, len(batch), _PIECE):
+            if start:
+                self._batches.breathe()
+            piece = batch[start : start + _PIECE]
+            self._instruments.take(piece)
+            for record in piece:
+                try:
+                    take(record)
+                except Exception:  # noqa: BLE001 - one event more or less; the others are owed their spans
+                    self._fails(record)
+        self._instruments.tell()
 
     def _fails(self, record: Record) -> None:
         if not self._failed:
@@ -80,6 +108,7 @@ class OpenTelemetryExporter(Attachment):
         """Listen no more, end what is open as unfinished, and let go; the providers stay as they are."""
         super().close()
         self._spans.close()
+        self._instruments.close()
 
 
 class _Drawing:

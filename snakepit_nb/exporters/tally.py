@@ -32,6 +32,7 @@ _MOST_PRESENT: Final = 1_000_000
 _LONGEST: Final = 200
 
 Labels: TypeAlias = tuple[str, ...]
+Observe: TypeAlias = "Callable[[Metric, Labels, float], object]"
 _Key: TypeAlias = tuple[object, ...] | None
 _Mapping: TypeAlias = "Mapping[str, object]"
 _Step: TypeAlias = "Callable[[Mapping[str, float], Mapping[str, object]], None]"
@@ -99,6 +100,8 @@ class Tally:
     Args:
         metrics: What is wanted. Two of one name, kind, tags, unit and buckets add up.
         max_series: How many sets of label values each may have.
+        observe: Takes each value of a summary or a distribution, with the metric and its labels; they are not
+            kept here then.
 
     Raises:
         ValueError: two of one name contradict each other, or `max_series` is no whole number from 1 on.
@@ -111,7 +114,9 @@ class Tally:
         {('import',): 1}
     """
 
-    def __init__(self, metrics: Iterable[Metric], *, max_series: int = MAX_SERIES) -> None:
+    def __init__(
+        self, metrics: Iterable[Metric], *, max_series: int = MAX_SERIES, observe: Observe | None = None
+    ) -> None:
         if type(max_series) is not int or max_series < 1:
             message = (
                 f"max_series: expected a number of label sets, a whole one from 1 on, got {max_series!r}"
@@ -124,7 +129,7 @@ class Tally:
         for metric in metrics:
             kept = self._kept.get(metric.name)
             if kept is None:
-                kept = self._kept[metric.name] = _Kept(metric, max_series)
+                kept = self._kept[metric.name] = _Kept(metric, max_series, observe)
             elif _nature(metric) != _nature(kept.metric):
                 message = (
                     f"two metrics called {metric.name!r} contradict each other: {_told(kept.metric)}, and "
@@ -182,8 +187,10 @@ def _told(metric: Metric) -> str:
 class _Kept:
     """The series of one name."""
 
-    def __init__(self, metric: Metric, max_series: int) -> None:
+    def __init__(self, metric: Metric, max_series: int, observe: Observe | None = None) -> None:
         self.metric = metric
+        self._observe = observe
+        self._labels: dict[int, Labels] = {}
         self._max = max_series
         self._ends = metric.buckets
         self._warned = False
@@ -210,6 +217,8 @@ class _Kept:
                 "summary": self._spread,
                 "distribution": self._spread,
             }[metric.kind]
+            if self._observe is not None and put == self._spread:
+                put = self._pass_on
             steps = [(metric.event, self._measure(metric, put))]
             steps += [(each, self._forget(metric)) for each in metric.down]
         if metric.over is not None:
@@ -251,6 +260,8 @@ class _Kept:
             cell = self._series.get(labels)
             if cell is None:
                 cell = self._series[labels] = self._new()
+                if self._observe is not None:
+                    self._labels[id(cell)] = labels
         if labels in self._folded:
             self.folded += 1
             return cell
@@ -295,6 +306,10 @@ class _Kept:
     @staticmethod
     def _set(cell: list[float], value: float) -> None:
         cell[0] = value
+
+    def _pass_on(self, cell: list[float], value: float) -> None:
+        if self._observe is not None:
+            self._observe(self.metric, self._labels[id(cell)], value)
 
     def _spread(self, cell: list[float], value: float) -> None:
         if not cell[0]:
@@ -368,7 +383,8 @@ class _Kept:
 
     def _drop(self, gone: Iterable[tuple[Labels, _Key]]) -> None:
         for labels, key in gone:
-            self._series.pop(labels, None)
+            cell = self._series.pop(labels, None)
+            self._labels.pop(id(cell), None)
             self._raw.pop(key or labels, None)
 
     def _went(self, pool: object, who: object) -> None:

@@ -12,17 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from snakepit_nb import Pool, WorkerCrashed, events, telemetry, testing
+from snakepit_nb.exporters import metrics
 from snakepit_nb.exporters.opentelemetry import OpenTelemetryExporter
 from tests.kernels import Notebook
 
@@ -215,6 +220,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taking)
         self.spans: list[Any] = []
+        self.metrics: dict[str, Any] = {}
         self.scopes: set[str] = set()
 
 
@@ -223,11 +229,17 @@ class _Taking(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert self.path == "/v1/traces"
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                self.server.scopes.add(scope.scope.name)
-                self.server.spans += scope.spans
+        if self.path == "/v1/traces":
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for scope in resource.scope_spans:
+                    self.server.scopes.add(scope.scope.name)
+                    self.server.spans += scope.spans
+        else:
+            assert self.path == "/v1/metrics"
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for scope in resource.scope_metrics:
+                    self.server.scopes.add(scope.scope.name)
+                    self.server.metrics |= {metric.name: metric for metric in scope.metrics}
         answer = ExportTraceServiceResponse().SerializeToString()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
@@ -251,20 +263,130 @@ def receiving() -> Iterator[Receiver]:
             thread.join()
 
 
-def test_a_receiver_of_otlp_gets_the_spans_of_a_pool() -> None:
+def test_a_receiver_of_otlp_gets_the_spans_and_metrics_of_a_pool() -> None:
     with receiving() as receiver:
-        provider = TracerProvider()
-        endpoint = f"http://127.0.0.1:{receiver.server_port}/v1/traces"
-        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint, compression=None)))
-        with OpenTelemetryExporter(tracer_provider=provider), Pool(1) as pool:
+        tracing = TracerProvider()
+        at = f"http://127.0.0.1:{receiver.server_port}/v1"
+        tracing.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{at}/traces")))
+        metering = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(f"{at}/metrics"))])
+        with OpenTelemetryExporter(tracer_provider=tracing, meter_provider=metering), Pool(1) as pool:
             pool.submit(trained, 3).result()
-        provider.shutdown()
+        metering.shutdown()
+        tracing.shutdown()
     spans = {span.name: span for span in receiver.spans}
     assert receiver.scopes == {"snakepit_nb"}
     assert set(spans) == {"request trained", "run trained", "app.train"}
     assert spans["app.train"].parent_span_id == spans["run trained"].span_id
     assert spans["run trained"].parent_span_id == spans["request trained"].span_id
     assert len({span.trace_id for span in receiver.spans}) == 1
+    (done,) = receiver.metrics["snakepit.request.executed"].sum.data_points
+    assert done.as_int == 1
+    assert {each.key: each.value.string_value for each in done.attributes} == {
+        "snakepit.pool": "default",
+        "snakepit.outcome": "ok",
+    }
+    duration = receiver.metrics["snakepit.request.duration"]
+    assert duration.unit == "s"
+    assert [point.count for point in duration.histogram.data_points] == [1]
+
+
+class Measured:
+    """A provider that keeps what was measured."""
+
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self.reader])
+
+    def points(self, name: str) -> dict[tuple[object, ...], Any]:
+        """The points of a metric by the values of their attributes."""
+        told = self.reader.get_metrics_data()
+        found = [
+            metric
+            for resource in (told.resource_metrics if told is not None else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        ]
+        return {
+            tuple((point.attributes or {}).values()): point
+            for metric in found
+            for point in metric.data.data_points
+        }
+
+    def values(self, name: str) -> dict[tuple[object, ...], float]:
+        return {labels: point.value for labels, point in self.points(name).items()}
+
+
+@pytest.fixture
+def measured() -> Iterator[Measured]:
+    measured = Measured()
+    yield measured
+    measured.provider.shutdown()
+
+
+KINDS = [
+    metrics.counter("app.job.count", tags=["kind"], called="jobs"),
+    metrics.sum("app.job.size", unit=("kB", "bytes"), called="size"),
+    metrics.last_value("app.job.left", tags=["kind"], called="left"),
+    metrics.summary("app.job.took", called="took"),
+    metrics.distribution("app.job.took", buckets=[1, 10], unit=("ms", "ms"), called="spread"),
+    metrics.level("app.up.count", down="app.down", by="who", called="there"),
+]
+
+
+def test_each_kind_of_metric_becomes_an_instrument(memory: Memory, measured: Measured) -> None:
+    exporter = OpenTelemetryExporter(
+        tracer_provider=memory.provider, meter_provider=measured.provider, metrics=KINDS
+    )
+    with exporter:
+        for number in (1, 2, 20):
+            facts = {"kind": "odd" if number % 2 else "even"}
+            telemetry.execute("app.job", {"size": number, "left": -number, "took": number}, facts)
+            telemetry.execute("app.up", {}, {"who": number})
+        telemetry.execute("app.down", {}, {"who": 1})
+        testing.synthetic("app.job", {"size": 1000}, {"kind": "odd"})
+        exporter.flush()
+        assert measured.values("jobs") == {("odd",): 1, ("even",): 2}
+        assert measured.values("size") == {(): 23_000}
+        assert measured.values("left") == {("odd",): -1, ("even",): -20}
+        assert measured.values("there") == {(): 2}
+        (point,) = measured.points("spread").values()
+        assert (point.explicit_bounds, point.bucket_counts) == ((1, 10), (1, 1, 1))
+        (point,) = measured.points("took").values()
+        assert (point.count, point.sum, point.min, point.max) == (3, 23, 1, 20)
+    assert measured.values("there") == {(): 0}
+    assert measured.values("left") == {}
+
+
+def test_one_exporter_after_the_other_goes_on_counting(measured: Measured) -> None:
+    for left in (5, 7):
+        with OpenTelemetryExporter(meter_provider=measured.provider, metrics=KINDS) as exporter:
+            telemetry.execute("app.job", {"left": left}, {"kind": "odd"})
+            exporter.flush()
+            assert measured.values("left") == {("odd",): left}
+    assert measured.values("jobs") == {("odd",): 2}
+
+
+def test_tags_of_too_many_values_are_bounded(measured: Measured, caplog: pytest.LogCaptureFixture) -> None:
+    took = metrics.summary("app.job.took", tags=["kind"], called="took")
+    exporter = OpenTelemetryExporter(meter_provider=measured.provider, metrics=[took], max_series=2)
+    with exporter:
+        for number in range(10):
+            telemetry.execute("app.job", {"took": number}, {"kind": str(number)})
+    points = measured.points("took")
+    assert {labels: point.count for labels, point in points.items()} == {("0",): 1, ("1",): 1, ("other",): 8}
+    assert "has 2 sets of label values" in caplog.text
+
+
+def test_a_real_pool_is_measured_by_the_metrics_of_the_house(measured: Measured) -> None:
+    with OpenTelemetryExporter(meter_provider=measured.provider) as exporter, Pool(1) as pool:
+        for future in [pool.submit(abs, number) for number in range(10)]:
+            future.result()
+        exporter.flush()
+        assert measured.values("snakepit.workers") == {("default",): 1}
+    assert measured.values("snakepit.request.executed") == {("default", "ok"): 10}
+    assert measured.points("snakepit.request.queue")["default",].count == 10
+    assert measured.values("snakepit.workers") == {("default",): 0}
 
 
 SET_UP = """
