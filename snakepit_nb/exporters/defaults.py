@@ -219,6 +219,12 @@ _ARRAYS: Final = (
     ),
 )
 _OWN: Final = (
+    counter(
+        "snakepit.alert.fired.count",
+        tags=["alert", "kind"],
+        called="snakepit.alert.fired",
+        description="Alerts that fired.",
+    ),
     metrics.sum(
         "snakepit.telemetry.dropped.dropped",
         tags=["queue"],
