@@ -28,6 +28,8 @@ _FIRST_PAGE: Final = """\
 <!doctype html><meta charset="utf-8"><title>snakepit_nb</title>
 <meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">snakepit_nb</a>
 """
+_VALUES: Final = ("attribute", "data", "property")
+_COLON: Final = "\N{INVISIBLE SEPARATOR}"
 
 
 class NotebookLexer(PythonLexer):  # type: ignore[misc]  # it comes without types
@@ -66,10 +68,26 @@ def _with_first_page(app: Sphinx, error: Exception | None) -> None:
         app.outdir.joinpath("index.html").write_text(_FIRST_PAGE, encoding="utf-8")
 
 
+def _as_it_is_meant(_: Sphinx, what: str, __: str, ___: object, ____: object, lines: list[str]) -> None:
+    """Give each rule of a module a paragraph, and keep a value's sentence from being read as a type."""
+    rules = [[line] if not line.startswith("*Rule:*") else ["", line] for line in lines]
+    lines[:] = [line for each in rules for line in each]
+    if what in _VALUES:
+        lines[:] = [line.replace(": ", _COLON) for line in lines]
+
+
+def _as_it_was(_: Sphinx, what: str, __: str, ___: object, ____: object, lines: list[str]) -> None:
+    if what in _VALUES:
+        lines[:] = [line.replace(_COLON, ": ") for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     app.connect("source-read", _with_navigation)
     app.connect("build-finished", _with_first_page)
+    # Before and after napoleon, which listens at 500.
+    app.connect("autodoc-process-docstring", _as_it_is_meant, priority=400)
+    app.connect("autodoc-process-docstring", _as_it_was, priority=600)
     for language in ("python", "ipython", "ipython3"):
         app.add_lexer(language, NotebookLexer)
     return {"parallel_read_safe": True}
@@ -96,6 +114,7 @@ nitpick_ignore_regex = [
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 
+smartquotes = False  # an option's two dashes are two
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

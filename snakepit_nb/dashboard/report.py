@@ -224,7 +224,7 @@ def _row(shot: Snapshot, place: int, limits: _Limits) -> tuple[str, ...]:
 
 _BYTES: Final = frozenset((Kind.EXPORT, Kind.FALLBACK, Kind.LEAKED, Kind.COPIED))
 _SECONDS: Final = frozenset((Kind.STARTED, Kind.RECYCLED))
-_NUMBERS: Final = frozenset((Kind.POOL_RESIZED, Kind.RETRY, Kind.DROPPED))
+_NUMBERS: Final = frozenset((Kind.POOL_RESIZED, Kind.RETRY, Kind.DROPPED, Kind.ALERT))
 
 
 def _figure(kind: int, dur: float, extra: float) -> str:
