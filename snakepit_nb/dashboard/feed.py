@@ -52,7 +52,7 @@ class Feed:
             before the feed was started is told by the state in the summary, and not by this.
 
     Example:
-        >>> feed = Feed("shown", lambda content, buffers: None)
+        >>> feed = Feed("shown", lambda content, buffers: None, since_ns=time.monotonic_ns())
         >>> feed.start()
         >>> facts = {"pool": "shown", "worker_id": "shown-0", "reason": "timeout"}
         >>> telemetry.execute(events.WORKER_HEALTH_CHECK_FAILED, {}, facts)

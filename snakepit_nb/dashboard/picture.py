@@ -400,7 +400,9 @@ class _Picture:
         for css, word in _WORDS:
             if css in self._paths:
                 yield f'<path class="{css}" d="{_LINE if css == "w" else _SAMPLE}"/>', word
-        counted = np.bincount(self._shot.rows["kind"], minlength=256)
+        rows = self._shot.rows
+        counted = np.bincount(rows["kind"], minlength=256)
+        counted[Kind.USER] -= int(((rows["kind"] == Kind.USER) & (rows["dur"] > 0)).sum())
         for kind, mark in MARKS.items():
             if kind in self._marks:
                 shape = f'<path {looks(mark)} d="M@x @ym6 0{mark.shape}"/>'

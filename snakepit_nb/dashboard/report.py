@@ -224,7 +224,7 @@ def _row(shot: Snapshot, place: int, limits: _Limits) -> tuple[str, ...]:
 
 _BYTES: Final = frozenset((Kind.EXPORT, Kind.FALLBACK, Kind.LEAKED, Kind.COPIED))
 _SECONDS: Final = frozenset((Kind.STARTED, Kind.RECYCLED))
-_NUMBERS: Final = frozenset((Kind.POOL_RESIZED, Kind.RETRY, Kind.DROPPED, Kind.ALERT))
+_NUMBERS: Final = frozenset((Kind.POOL_RESIZED, Kind.RETRY, Kind.DROPPED))
 
 
 def _figure(kind: int, dur: float, extra: float) -> str:
@@ -234,6 +234,8 @@ def _figure(kind: int, dur: float, extra: float) -> str:
         return amount(extra)
     if kind in _SECONDS:
         return duration(extra)
+    if kind == Kind.ALERT:
+        return f"{extra:g}"
     if kind in _NUMBERS:
         return f"{extra:,.0f}"
     return duration(dur) if dur else ""

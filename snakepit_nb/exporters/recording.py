@@ -42,7 +42,8 @@ _RING: Final = 10_000
 _LARGEST: Final = 64 << 20
 _FILES: Final = 5
 _LEAST: Final = 64 << 10
-_BATCH: Final = 20_000  # events; of more, a reader would need much memory at once
+# Events at a time: Python lets other threads wait for five milliseconds, so that no piece is to take longer.
+_PIECES: Final = {".arrows": 2_000, ".jsonl": 400}
 
 _PATIENCE: Final = 1.0
 
@@ -266,8 +267,9 @@ class Recording(Attachment):
         _check("ring", ring, 0, "how many events are kept in memory")
         _check("max_bytes", max_bytes, _LEAST, "how many bytes a file may have")
         _check("files", files, 1, "how many files there may be")
-        super().__init__(prefix=prefix, name="recording", size=size, interval=interval)
         self.path = None if path is None else _path_of(path)
+        piece = size if self.path is None else _PIECES[self.path.suffix.lower()]
+        super().__init__(prefix=prefix, name="recording", size=size, interval=interval, piece=piece)
         self.failed: OSError | None = None
         self._ring: deque[Record] = deque(maxlen=ring)
         self._recorded = 0
@@ -305,8 +307,7 @@ class Recording(Attachment):
             if self._file is None or self.failed is not None:
                 return
             try:
-                for at in range(0, len(batch), _BATCH):
-                    self._file.write(batch[at : at + _BATCH])
+                self._file.write(batch)
             except OSError as error:
                 self._give_up(error)
 

@@ -293,13 +293,13 @@ def test_what_cannot_be_called_is_refused() -> None:
 
 
 def test_an_exporter_hears_a_prefix_or_names_and_what_was_before_where_asked() -> None:
-    telemetry.execute("app.early")
+    telemetry.execute("app.before")
     with Kept(prefix="app").attach(replay=True) as kept, Kept(["app.one", "app.two"]) as named:
         for name in ("app.one", "app.two", "app.three", "other.one"):
             telemetry.execute(name)
         assert kept.flush()
         assert named.flush()
-    assert kept.names[-4:] == ["app.early", "app.one", "app.two", "app.three"]
+    assert kept.names[-4:] == ["app.before", "app.one", "app.two", "app.three"]
     assert named.names == ["app.one", "app.two"]
 
 

@@ -125,7 +125,7 @@ SOUND: st.SearchStrategy[list[RawEvent]] = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SOUND)
 def test_whatever_an_event_says_it_comes_back(events: list[RawEvent]) -> None:
     records = [(name, dict(measured), dict(told), 5, 6, 7, 0) for name, measured, told in events]

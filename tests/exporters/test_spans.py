@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snakepit_nb import events
 from snakepit_nb.exporters.spans import Spans
 from snakepit_nb.telemetry import Record, as_name
-from tests.exporters.raw import Log, lived
+from tests.exporters.raw import ANY, Log, lived
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,21 +45,26 @@ class Drawing:
 
     def __init__(self) -> None:
         self.spans: list[Drawn] = []
+        self.broken: list[str] = []
 
     def begin(self, name: str, at: int, parent: Drawn | None, kind: str, facts: Facts) -> Drawn:
-        assert parent is None or parent in self.spans
+        self._rule(parent is None or parent in self.spans, f"the parent of {name} was not begun")
         self.spans.append(Drawn(name, at / MS - 10**12, parent, kind, dict(facts)))
         return self.spans[-1]
 
     def note(self, span: Drawn, name: str, at: int, facts: Facts) -> None:
-        assert span.ended is None
+        self._rule(span.ended is None, f"{name} comes after the end of {span.name}")
         span.notes.append((name, at / MS - 10**12, facts))
 
     def end(self, span: Drawn, at: int, facts: Facts, error: str | None) -> None:
-        assert span.ended is None
+        self._rule(span.ended is None, f"{span.name} ends twice")
         span.ended, span.error = at / MS - 10**12, error
-        assert span.ended >= span.at
+        self._rule(span.ended >= span.at, f"{span.name} ends before it begins")
         span.facts.update(facts)
+
+    def _rule(self, kept: bool, complaint: str) -> None:  # noqa: FBT001 - what is the case
+        if not kept:
+            self.broken.append(complaint)
 
     def named(self, name: str) -> Drawn:
         (found,) = [span for span in self.spans if span.name == name]
@@ -82,6 +88,7 @@ def drawn(taken: Iterable[Record]) -> Drawing:
     for record in taken:
         spans.take(record)
     spans.close()
+    assert drawing.broken == []
     return drawing
 
 
@@ -262,6 +269,7 @@ def test_in_any_order_spans_end_once_and_nothing_grows(story: list[Any], most: i
         spans.take(record)
         assert len(spans) <= 2 * most + 4 * remembered
     spans.close()
+    assert drawing.broken == []
     assert all(span.ended is not None for span in drawing.spans)
 
 
@@ -271,3 +279,19 @@ def test_in_any_order_all_that_was_told_is_drawn(story: list[Any]) -> None:
     names = {span.name.replace("request train", "request") for span in drawn(records(story)).spans}
     assert {"cell train", "request", "app.train", "app.epoch"} <= names
     assert names & {"run", "run train"}
+
+
+@settings(max_examples=40)
+@given(ANY, st.lists(st.sampled_from(STORY), max_size=12), st.randoms())
+def test_what_is_no_proper_event_breaks_no_rule(wrong: list[Any], right: list[Any], random: Any) -> None:
+    drawing = Drawing()
+    spans = Spans(drawing, most=3, remembered=3)
+    story = [(name, measured, facts, 10**18, 10**9, 7, 0) for name, measured, facts in wrong] + records(right)
+    random.shuffle(story)
+    for record in story:
+        with contextlib.suppress(Exception):  # the exporter logs it, and goes on
+            spans.take(record)
+    spans.close()
+    assert drawing.broken == []
+    assert all(span.ended is not None for span in drawing.spans)
+    assert len(spans) <= 3

@@ -127,6 +127,28 @@ def test_rules_come_before_a_request_that_was_sent_while_the_worker_was_busy() -
         assert not captured
 
 
+def test_rules_that_are_taken_back_with_a_request_are_told_again(tmp_path: Path) -> None:
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+
+    def waits(gate: str) -> None:
+        with open(gate) as opened:  # noqa: PTH123 - in a worker that imports nothing for it
+            opened.read()
+
+    with Pool(1, name="forwarded") as pool, capture_events("app") as captured:
+        # Short ones: what follows is sent ahead.
+        for _ in range(50):
+            pool.submit(abs, 1).result()
+        running = pool.submit(waits, str(path))
+        with path.open("w"):
+            pool.forward("app", 0)
+            ahead = [pool.submit(steps, 1) for _ in range(3)]
+            assert all(future.cancel() for future in ahead)
+        running.result()
+        pool.submit(steps, 1).result()
+    assert not captured
+
+
 def test_what_a_worker_is_told_that_is_no_rule_ends_it() -> None:
     with conversation.worker() as spoken:
         spoken.say(messages.Forward(b"nonsense"))

@@ -118,6 +118,8 @@ export function extraOf(row: Row): string {
       return `attempt ${count(value)}`;
     case Kind.PROGRESS:
       return value <= 1 ? percent(value) : count(value);
+    case Kind.ALERT:
+      return `at ${Number(value.toPrecision(3))}`;
     case Kind.DROPPED:
       return `${count(value)} events`;
     default:

@@ -1,6 +1,7 @@
 import { button, Kernel, ORIGIN, pass, press, row, words } from "./page";
 import axe from "axe-core";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { TimelineCanvas } from "../../src/canvas/timeline";
 import { Kind, Outcome } from "../../src/protocol";
 import { mount } from "../../src/view/app";
 import type { Options, Told, View } from "../../src/view/app";
@@ -50,6 +51,17 @@ describe("what is read", () => {
     await pass();
     const head = words(host.querySelector("header")!);
     for (const said of ["default", "▶ running", "busy 1 of 2", "queued 3", "ok 1,234", "failed 1", "shared 1.2 GB", "live"]) expect(head).toContain(said);
+  });
+
+  it("says of a recording that it is one, and shows all of it at first", async () => {
+    const fit = vi.spyOn(TimelineCanvas.prototype, "fit");
+    show({ recorded: true, follow: false, ended: "this is a recording" });
+    await pass();
+    await pass();
+    expect(words(host.querySelector("header")!)).toContain("a recording");
+    expect(words(host.querySelector("footer")!)).toContain("Nothing can be done: this is a recording.");
+    expect(fit).toHaveBeenCalledTimes(1);
+    fit.mockRestore();
   });
 
   it("describes the picture in words, which are not spoken unasked", async () => {
