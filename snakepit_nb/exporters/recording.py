@@ -268,8 +268,8 @@ class Recording(Attachment):
         _check("max_bytes", max_bytes, _LEAST, "how many bytes a file may have")
         _check("files", files, 1, "how many files there may be")
         self.path = None if path is None else _path_of(path)
-        piece = size if self.path is None else _PIECES[self.path.suffix.lower()]
-        super().__init__(prefix=prefix, name="recording", size=size, interval=interval, piece=piece)
+        self._piece = size if self.path is None else _PIECES[self.path.suffix.lower()]
+        super().__init__(prefix=prefix, name="recording", size=size, interval=interval)
         self.failed: OSError | None = None
         self._ring: deque[Record] = deque(maxlen=ring)
         self._recorded = 0
@@ -304,12 +304,19 @@ class Recording(Attachment):
         with self._guard:
             self._recorded += len(batch)
             self._ring.extend(batch)
-            if self._file is None or self.failed is not None:
-                return
-            try:
-                self._file.write(batch)
-            except OSError as error:
-                self._give_up(error)
+        for start in range(0, len(batch), self._piece):
+            if start:
+                self._batches.breathe()
+            with self._guard:
+                self._write(batch[start : start + self._piece])
+
+    def _write(self, piece: list[Record]) -> None:
+        if self._file is None or self.failed is not None:
+            return
+        try:
+            self._file.write(piece)
+        except OSError as error:
+            self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         self.failed = error
