@@ -122,6 +122,8 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
 
+linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1)\b"]
+
 html_theme = "furo"
 html_title = "snakepit_nb"
 html_theme_options = {
