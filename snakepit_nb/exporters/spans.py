@@ -181,8 +181,11 @@ class Spans(Generic[H]):
             parent, offset = enclosing.span, enclosing.offset
         elif metadata.get("request_id") is not None:
             request = self._request(metadata, clock, offset)
-            parent, offset = self._begin_run(request, request.sent or clock), request.offset
-            request.last = max(request.last, clock)
+            if metadata["request_id"] in self._over:  # nothing is begun there any more
+                parent, offset = request.run or request.asked, request.offset
+            else:
+                parent, offset = self._begin_run(request, request.sent or clock), request.offset
+                request.last = max(request.last, clock)
         title = dotted(name)
         if name == events.CELL:
             title = f"cell {metadata['name']}" if metadata.get("name") else "cell"
