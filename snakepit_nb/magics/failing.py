@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import types
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -91,12 +92,16 @@ def show_error(
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
     if sys.version_info >= (3, 12):
         sys.last_exc = error
-    _replace_magics(shell)
+    with suppress(OSError, ImportError):  # where no file can be opened; the next error tries again
+        _replace_magics(shell)
     mode = str(shell.InteractiveTB.mode)
     own = _own_steps(trace)
-    lines = _lines(error, mode)
-    if lines is None:
-        lines = shell.InteractiveTB.structured_traceback(kind, error, own, tb_offset=tb_offset)
+    try:
+        lines = _lines(error, mode)
+        if lines is None:
+            lines = shell.InteractiveTB.structured_traceback(kind, error, own, tb_offset=tb_offset)
+    except (OSError, ImportError):  # as above, of a module that is loaded when it is needed
+        lines = _short(error)
     on_page = mode not in {"Plain", "Minimal"} and _on_page(shell, error)
     shell._showtraceback(kind, error, (on_page and _end(error)) or lines)  # noqa: SLF001 - the hook that every front end's shell overrides
     if on_page:

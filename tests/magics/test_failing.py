@@ -60,6 +60,27 @@ def test_tb_of_another_error_is_ipythons(shell: InteractiveShell, capsys: pytest
     assert "KeyError: 'key'" in capsys.readouterr().out.replace("\x1b[39m", "").replace("\x1b[31m", "")
 
 
+def test_an_error_is_shown_where_no_file_can_be_opened_to_load_what_ipython_put_off(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shell, "find_line_magic", no_room)
+        fail_in(shell)
+    told = capsys.readouterr()
+    assert "ValueError" in told.out
+    assert "Custom TB Handler failed" not in told.out + told.err
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, "_lines", no_room)
+        fail_in(shell)
+    told = capsys.readouterr()
+    assert told.out.endswith("ValueError: no way\n")
+    shell.run_cell("%tb minimal")
+    assert capsys.readouterr().out == "ValueError: no way\n"
+
+
 def test_unloading_takes_everything_back_and_loading_sets_it_again(shell: InteractiveShell) -> None:
     fail_in(shell)
     lines = shell.magics_manager.magics["line"]
