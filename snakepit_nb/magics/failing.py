@@ -200,10 +200,10 @@ def _sentence(error: BaseException) -> str:
 def _on_page(shell: InteractiveShell, error: BaseException) -> bool:
     """Show the page of an error, where there is something to be shown on it; whether that was done."""
     sink = output.sink()
-    if not isinstance(sink, NotebookSink) or not _wants_page():
+    if not isinstance(sink, NotebookSink):
         return False
     try:
-        page = _page(error)
+        page = _page(error) if _wants_page() else None
         if page is None:
             return False
         # Nothing that the worker wrote before may come after.

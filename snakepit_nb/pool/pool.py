@@ -478,9 +478,9 @@ class Pool(concurrent.futures.Executor):
         every n-th of a name, the first one included. An event that is one of several says so by
         `sample_rate` in its metadata. A worker follows at the latest from its next request on.
 
-        What workers tell of themselves can be thinned as well: without `snakepit.zero_copy` and
-        `snakepit.request.progress` the timeline lacks what was shared and copied there, and bars of progress.
-        What tells that events were lost, or that a handler failed, is always sent.
+        What workers tell of themselves can be thinned as well: without `snakepit.zero_copy` the timeline
+        lacks what was shared and copied there. What tells that events were lost, or that a handler failed, is
+        always sent.
 
         Args:
             prefix: `"app.step"`, say; `""` for all events.

@@ -232,6 +232,30 @@ def test_who_runs_the_notebook_as_a_program_is_answered_with_the_whole(tmp_path:
     assert notebook.cells[2].outputs == []
 
 
+NO_FILE = "import resource\nlimits = resource.getrlimit(resource.RLIMIT_NOFILE)\n{}"
+CLOSED = NO_FILE.format("resource.setrlimit(resource.RLIMIT_NOFILE, (5, limits[1]))")
+
+
+@pytest.mark.parametrize("env", [{}, PAGES], ids=["auto", "page"])
+def test_an_error_is_shown_where_the_kernel_can_open_no_file(env: Mapping[str, str]) -> None:
+    with Notebook(env=env) as kernel:
+        kernel.run("%load_ext snakepit_nb\nget_ipython().history_manager.enabled = False").ok()
+        kernel.run("%%snakepit\n1 + 1").ok()
+        kernel.run(CLOSED).ok()
+        cell = kernel.run(FAILING)
+        assert cell.error is not None, cell
+        assert cell.error.ename == "ZeroDivisionError"
+        assert "ZeroDivisionError: division by zero" in plain(cell.error.text)
+        assert "failed" not in cell.stderr
+        kernel.run("resource.setrlimit(resource.RLIMIT_NOFILE, limits)").ok()
+        again = kernel.run(FAILING)
+        assert again.error is not None
+        assert any("1 / bottom" in plain(each) for each in (again.error.text, *map(str, again.displays)))
+        shown = kernel.run("%tb minimal").error
+        assert shown is not None
+        assert plain(shown.text) == "ZeroDivisionError: division by zero"
+
+
 def test_in_a_log_a_failing_cell_is_one_line_that_forges_no_other(paged: Notebook) -> None:
     paged.run(
         "import io, logging\nfrom snakepit_nb.exporters.log import LogExporter\nwritten = io.StringIO()\n"
